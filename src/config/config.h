@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* The configuration as the rest of the program sees it: an immutable snapshot, made from one file.
+ *
+ * Main makes a snapshot and never changes it again; all threads read it. It is reference-counted, and goes with the last
+ * connection that came in under it. */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/attr.h"
+#include "base/role.h"
+#include "config/endpoint.h"
+#include "config/errors.h"
+#include "config/option.h"
+
+/* The values of `keepalive`. */
+struct keepalive_config {
+	bool enabled;
+	uint64_t idle_ms;
+	uint64_t interval_ms;
+	int count;
+};
+
+struct limits_config {
+	int connections; /* at once; 0: as many as descriptors allow */
+};
+
+struct timeouts_config {
+	uint64_t idle_ms; /* 0: never */
+	uint64_t connect_ms;
+	uint64_t linger_ms;
+};
+
+/* The values of `unix`, for UNIX sockets that the listener makes. */
+struct unix_config {
+	int mode;
+	const char *user;  /* borrowed from the snapshot; NULL: leave it */
+	const char *group; /* likewise */
+};
+
+struct listener_config {
+	const char *name; /* borrowed from the snapshot */
+	struct config_place place;
+
+	struct option_list listen;
+	struct endpoint *endpoints; /* owned; listen.count of them, in its order */
+
+	int backlog; /* 0: the kernel's maximum */
+	bool reuse_address;
+	bool nodelay;
+	uint64_t defer_accept_ms; /* 0: off */
+	uint64_t user_timeout_ms; /* 0: off */
+	uint64_t receive_buffer_bytes; /* 0: the kernel's choice */
+	uint64_t send_buffer_bytes;
+	struct keepalive_config keepalive;
+	struct limits_config limits;
+	struct timeouts_config timeouts;
+	struct unix_config unix_socket;
+
+	unsigned service;   /* index into the services given to config_load */
+	void *service_values; /* owned: the struct of that service's option group */
+};
+
+struct resolver_config {
+	struct option_list servers; /* "10.0.0.53", "[::1]:5353"; empty: the system's */
+	uint64_t timeout_ms;	    /* of one query's try */
+	int tries;
+	uint64_t ttl_min_ms;
+	uint64_t ttl_max_ms;
+};
+
+struct config {
+	int workers; /* 0: one a CPU */
+	const char *user;
+	const char *group;
+	uint64_t drain_timeout_ms;
+	int log_level; /* as enum log_level in report/log.h; the choice's index is the level */
+	struct resolver_config resolver;
+
+	struct listener_config *listeners; /* owned, in the file's order */
+	unsigned listener_count;
+	/* what stands behind it (the libconfig tree that owns the strings, the count of references) is config_priv.h's */
+};
+
+/* Which service groups a listener may hold. Borrowed; static. */
+struct config_services {
+	const struct option_group *const *groups;
+	unsigned count;
+};
+
+/* Reads and checks `path` with what it includes.
+ * Returns 0 with one reference in *to, or -EINVAL (what is wrong is in `errors`), -ENOMEM; *to is untouched on failure.
+ * Thread: main, and tools. */
+int config_load(const char *path, const struct config_services *services, struct config **to,
+		struct config_errors *errors) MUST_CHECK;
+
+/* Thread: any. */
+struct config *config_ref(struct config *c);
+
+/* Gives a reference back; returns NULL; accepts NULL. Thread: any. */
+struct config *config_unref(struct config *c);
+
+/* Prints the configuration in effect, defaults included, as a file that usherd reads again. */
+void config_dump(const struct config *c, const struct config_services *services, FILE *to);
+
+/* Calls `line` for each difference between two snapshots, in words for the log: "listener web: added",
+ * "listener web: timeouts.idle: 10min -> 5min", "workers: 2 -> 4 (needs a restart)". `needs_restart` marks those that do.
+ * Returns how many there were. */
+unsigned config_diff(const struct config *from, const struct config *to, const struct config_services *services,
+		     void (*line)(void *arg, const char *text, bool needs_restart), void *arg);
+
+/* The listener of this name, or NULL. Borrowed from `c`. */
+const struct listener_config *config_find_listener(const struct config *c, const char *name);
+
+/* Prints the OPTIONS part of usherd.conf(5) as mdoc(7). For the build. */
+void config_manual(const struct config_services *services, FILE *to);
+
+#endif
