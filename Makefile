@@ -5,27 +5,39 @@ CC ?= cc
 CFLAGS ?= -O2 -g
 CPPFLAGS ?=
 LDFLAGS ?=
+LDLIBS ?=
 INSTALL ?= install
 PKG_CONFIG ?= pkg-config
 PYTHON ?= /usr/bin/python3
+JOBS ?= $(shell nproc)
 
 prefix ?= /usr/local
 sbindir ?= $(prefix)/sbin
 sysconfdir ?= $(if $(filter /usr,$(prefix)),/etc,$(prefix)/etc)
 mandir ?= $(prefix)/share/man
 docdir ?= $(prefix)/share/doc/usher
+unitdir ?= $(prefix)/lib/systemd/system
 
 VERSION := 0.1.0
 
-# SAN=address,undefined or SAN=thread builds beside the normal build
+# SAN=address,undefined or SAN=thread builds beside the normal build; FUZZ=1 builds what tests/fuzz needs
 SAN ?=
+FUZZ ?=
 comma := ,
+ifeq ($(FUZZ),1)
+BUILD := build/fuzz
+SAN := address,undefined,fuzzer-no-link
+override CC := clang
+else
 BUILD := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+endif
 
 ifeq ($(V),1)
 Q :=
+say = @:
 else
 Q := @
+say = @printf '  %-7s %s\n'
 endif
 
 PKGS := libconfig libsystemd libcares
@@ -44,41 +56,190 @@ USHER_CPPFLAGS = -Isrc -D_GNU_SOURCE -DUSHER_VERSION='"$(VERSION)"' -DUSHER_CONF
 USHER_CFLAGS = -std=gnu11 -pthread $(WARNINGS) $(WERROR) $(SAN_FLAGS) $(PKG_CFLAGS)
 USHER_LDFLAGS = -pthread $(SAN_FLAGS)
 
-LIB_SRCS := $(sort $(wildcard src/*/*.c))
-LIB_SRCS := $(filter-out src/ctl/%,$(LIB_SRCS))
+LIB_SRCS := $(filter-out src/ctl/%,$(sort $(wildcard src/*/*.c)))
 LIB_OBJS := $(LIB_SRCS:%.c=$(BUILD)/%.o)
 MAIN_OBJ := $(BUILD)/src/main.o
 UNIT_SRCS := $(sort $(wildcard tests/unit/*/test_*.c))
 UNIT_BINS := $(UNIT_SRCS:%.c=$(BUILD)/%)
+FUZZ_SRCS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BINS := $(FUZZ_SRCS:%.c=$(BUILD)/%)
+# the manual, once its generator is there
+MAN := $(if $(wildcard doc/mkman.c),$(patsubst doc/%,$(BUILD)/doc/%,$(wildcard doc/*.8) $(patsubst %.in,%,$(wildcard doc/*.5.in))))
 
 .DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+##@ Build
 .PHONY: all
-all: $(BUILD)/usherd
+all: $(BUILD)/usherd $(MAN) ## the daemon and its manual, in build/ (SAN=address,undefined: in build/san-address-undefined)
 
 $(BUILD)/usherd: $(MAIN_OBJ) $(BUILD)/libusher.a
-	@echo "  LD      $@"
+	$(say) LD $@
 	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
 $(BUILD)/libusher.a: $(LIB_OBJS)
-	@echo "  AR      $@"
+	$(say) AR $@
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c
-	@mkdir -p $(@D)
-	@echo "  CC      $@"
+	$(say) CC $@
+	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(USHER_CPPFLAGS) $(CPPFLAGS) $(USHER_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libusher.a
-	@echo "  LD      $@"
+	$(say) LD $@
 	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS) $(LDLIBS)
 
--include $(LIB_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d)
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libusher.a
+	$(say) LD $@
+	$(Q)$(CC) -fsanitize=fuzzer $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+
+# prints those parts of the manual that are made from the tables in the source
+$(BUILD)/mkman: $(BUILD)/doc/mkman.o $(BUILD)/libusher.a
+	$(say) LD $@
+	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+
+$(BUILD)/doc/%.mdoc: $(BUILD)/mkman
+	$(Q)mkdir -p $(@D)
+	$(Q)$(BUILD)/mkman $* >$@
+
+$(BUILD)/doc/%: doc/%.in $(BUILD)/doc/options.mdoc $(BUILD)/doc/close_reasons.mdoc
+	$(say) MAN $@
+	$(Q)mkdir -p $(@D)
+	$(Q)sed -e '/^@OPTIONS@$$/{r $(BUILD)/doc/options.mdoc' -e 'd}' \
+		-e '/^@CLOSE_REASONS@$$/{r $(BUILD)/doc/close_reasons.mdoc' -e 'd}' $< >$@
+
+$(BUILD)/doc/%.8: doc/%.8
+	$(say) MAN $@
+	$(Q)mkdir -p $(@D)
+	$(Q)cp $< $@
+
+-include $(LIB_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BUILD)/doc/mkman.d
+
+.PHONY: man
+man: $(MAN) ## the manual alone
+
+.PHONY: run
+run: ## installs what the build needs, builds, and runs the daemon with conf/demo.conf
+	@tests/deps build
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@conf/run-demo $(BUILD)/usherd conf/demo.conf
+
+##@ Test
+.PHONY: check
+check: ## installs what the tests need, builds, runs all tests
+	@tests/deps build test
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-bins
+	@PYTHON='$(PYTHON)' tests/run $(BUILD) unit functional
+
+.PHONY: test
+test: ## the tests that need no root, no network and no other programs (only check and python3-pytest)
+	@tests/deps --need unit
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-bins
+	@PYTHON='$(PYTHON)' PYTEST_ARGS="$(PYTEST_ARGS) -m 'not programs and not root and not heavy'" tests/run $(BUILD) unit functional
+
+.PHONY: unit-bins
+unit-bins: $(UNIT_BINS)
 
 .PHONY: unit
-unit: $(UNIT_BINS)
-	@for t in $(UNIT_BINS); do $$t || exit 1; done
+unit: unit-bins ## the unit tests
+	@tests/run $(BUILD) unit
+
+.PHONY: functional
+functional: all ## the functional tests; PYTEST_ARGS='-k reload' picks some
+	@PYTHON='$(PYTHON)' tests/run $(BUILD) functional
+
+.PHONY: fuzz fuzz-bins
+fuzz-bins: $(FUZZ_BINS)
+fuzz: ## every fuzz target for FUZZ_SECONDS (20)
+	@$(MAKE) --no-print-directory -j$(JOBS) FUZZ=1 fuzz-bins
+	@tests/fuzz/run build/fuzz/tests/fuzz
+
+##@ Lint
+.PHONY: lint lint-format lint-tidy lint-cppcheck lint-roles lint-includes lint-headers lint-length lint-shell lint-man
+LINT_PARTS := lint-format lint-includes lint-headers lint-length lint-shell lint-man lint-roles lint-cppcheck lint-tidy
+lint: ## everything below, in parallel
+	@tests/deps build lint
+	@$(MAKE) --no-print-directory -k -j$(JOBS) --output-sync=target $(LINT_PARTS)
+	@echo "lint: nothing to complain about"
+
+SRC_C = $(sort $(wildcard src/*.c src/*/*.c))
+SRC_H = $(sort $(wildcard src/*/*.h))
+OTHER_C = $(sort $(wildcard tests/unit/*/*.[ch] tests/fuzz/*.[ch] doc/*.[ch]))
+# clang knows what gcc does not, and less of what gcc warns of
+CLANG_FLAGS = $(USHER_CPPFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wno-unknown-warning-option $(PKG_CFLAGS)
+
+lint-format: ## the format of C files (clang-format)
+	@clang-format --dry-run --Werror $(SRC_C) $(SRC_H) $(OTHER_C) \
+		|| { echo "lint-format: make format puts it right" >&2; exit 1; }
+
+.PHONY: format
+format: ## puts C files into the format
+	clang-format -i $(SRC_C) $(SRC_H) $(OTHER_C)
+
+lint-tidy: $(SRC_C:%.c=$(BUILD)/lint/%.tidy) ## clang-tidy and the analyzer, by .clang-tidy
+
+$(BUILD)/lint/%.tidy: %.c .clang-tidy $(SRC_H)
+	@mkdir -p $(@D)
+	@clang-tidy --quiet $< -- $(CLANG_FLAGS) 2>$@.err >$@.out \
+		|| { cat $@.out; grep -v 'warnings generated' $@.err; \
+		echo "lint-tidy: $<: mend what it names; a false alarm gets // NOLINT(check-name) with a reason" >&2; exit 1; }
+	@touch $@
+
+lint-cppcheck: ## cppcheck
+	@mkdir -p $(BUILD)/lint
+	@cppcheck --quiet --enable=warning,performance,portability --inline-suppr --error-exitcode=1 --std=c11 -j$(JOBS) \
+		--suppress=missingIncludeSystem --suppress=unmatchedSuppression --suppress=readdirCalled --library=posix -Isrc -D__GNUC__ \
+		'-DUSHER_VERSION=""' '-DUSHER_CONFIG_FILE=""' src \
+		|| { echo "lint-cppcheck: mend what it names; a false alarm gets // cppcheck-suppress NAME" >&2; exit 1; }
+
+lint-roles: ## which thread may call what (clang's thread-safety analysis over base/role.h)
+	@clang $(CLANG_FLAGS) -fsyntax-only -Wthread-safety -Werror $(SRC_C) \
+		|| { echo "lint-roles: a function is called from a thread whose role it does not have; see src/base/role.h" >&2; exit 1; }
+
+lint-includes: ## which folder may include which (tests/lint/includes)
+	@$(PYTHON) -B tests/lint/includes src
+	@tests/lint/test_includes
+
+lint-headers: ## every header compiles alone
+	@clang $(CLANG_FLAGS) -Werror -Wno-unused-function -fsyntax-only -x c $(SRC_H) \
+		|| { echo "lint-headers: a header must include what it uses" >&2; exit 1; }
+
+lint-length: ## files of at most 600 lines, functions of at most 80
+	@tests/lint/length 600 80 $(SRC_C) $(SRC_H)
+
+lint-shell: ## shellcheck over every shell script
+	@find . \( -name .git -o -name build -o -name corpus \) -prune -o -type f -size -200k \
+		-exec awk 'FNR == 1 && /^#!.*(bash|\/sh|env sh)/ { print FILENAME } { nextfile }' {} + | xargs -r shellcheck
+
+lint-man: $(MAN) ## the manual (mandoc -T lint)
+	@$(if $(MAN),mandoc -T lint -W warning $(MAN))
+
+##@ Install
+.PHONY: install
+install: all ## into DESTDIR, under prefix (/usr/local); a configuration that is there already stays
+	$(INSTALL) -D -m 0755 $(BUILD)/usherd $(DESTDIR)$(sbindir)/usherd
+	@for page in $(filter %.8,$(MAN)); do set -x; \
+		$(INSTALL) -D -m 0644 $$page $(DESTDIR)$(mandir)/man8/$${page##*/} || exit 1; done
+	@for page in $(filter %.5,$(MAN)); do set -x; \
+		$(INSTALL) -D -m 0644 $$page $(DESTDIR)$(mandir)/man5/$${page##*/} || exit 1; done
+	@for file in $(wildcard README.md LICENSE doc/*.md); do set -x; \
+		$(INSTALL) -D -m 0644 $$file $(DESTDIR)$(docdir)/$${file##*/} || exit 1; done
+	@for unit in $(wildcard systemd/*.service systemd/*.socket); do set -x; \
+		$(INSTALL) -D -m 0644 $$unit $(DESTDIR)$(unitdir)/$${unit##*/} || exit 1; done
+	@if [ -e $(DESTDIR)$(sysconfdir)/usher/usherd.conf ]; then \
+		echo "keeping $(DESTDIR)$(sysconfdir)/usher/usherd.conf"; \
+	else set -x; \
+		$(INSTALL) -D -m 0644 conf/usherd.conf $(DESTDIR)$(sysconfdir)/usher/usherd.conf; fi
 
 .PHONY: clean
-clean:
+clean: ## removes build/
 	rm -rf build
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print "\n" substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo; echo "Variables: CC CFLAGS CPPFLAGS LDFLAGS prefix DESTDIR SAN V=1 WERROR=-Werror JOBS PYTEST_ARGS FUZZ_SECONDS"
