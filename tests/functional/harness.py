@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: MIT
+"""Runs the daemon for a test: its configuration, its log, its processes' numbers."""
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+USHERD = os.environ.get("USHERD") or str(TOP / "build" / "usherd")
+SANITIZER = next((kind for kind in ("thread", "address") if f"san-{kind}" in USHERD), None)
+IS_ROOT = os.geteuid() == 0
+# how much longer things may take under a sanitizer
+SLOW = 5 if SANITIZER else 1
+TIMEOUT = 15 * SLOW
+
+LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (\w+) +(.*)$")
+LISTENING = re.compile(r"^listening on (\S+) \((.+?)(, passed by systemd)?\)$")
+CLOSED = re.compile(
+    r"^(?P<listener>\S+): (?P<peer>.+) closed after (?P<duration>.+?), (?P<bytes_in>[\d.]+ \w+) in, "
+    r"(?P<bytes_out>[\d.]+ \w+) out(?:, to (?P<upstream>.+?))?: (?P<text>[^()]*) \((?P<reason>\w+)\)$"
+)
+SANITIZER_REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|must\(|usherd: bug")
+
+
+def wait_until(condition, what="the condition", timeout=TIMEOUT):
+    """Polls until condition() is true and returns its value; `what` may be a function that explains a failure."""
+    end = time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout} s in vain for {what() if callable(what) else what}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def render(value, depth=0):
+    """Python values as libconfig's: a dict is a group, a list an array."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, dict):
+        pad = "  " * (depth + 1)
+        body = "".join(f"{pad}{name} = {render(v, depth + 1)};\n" for name, v in value.items())
+        return "{\n" + body + "  " * depth + "}"
+    if isinstance(value, (list, tuple)):
+        return "[ " + ", ".join(render(v) for v in value) + " ]"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def config(listeners=None, **top):
+    """The text of a configuration. Without `workers` there are two."""
+    values = {"workers": 2, **top}
+    if listeners is not None:
+        values["listeners"] = listeners
+    return "".join(f"{name} = {render(value)};\n" for name, value in values.items())
+
+
+def listener(service, *where, **options):
+    """A listener's group: listener("echo"), listener(proxy("127.0.0.1:80"), "unix:/x", backlog=3)."""
+    group = {"listen": list(where) or ["127.0.0.1:0"], **options}
+    group.update(service if isinstance(service, dict) else {service: {}})
+    return group
+
+
+def proxy(*upstreams, **options):
+    return {"proxy": {"to": list(upstreams), **options}}
+
+
+def split_address(text):
+    """("127.0.0.1", 80) of "127.0.0.1:80"; a path or abstract name of "unix:..."."""
+    if text.startswith("unix:@"):
+        return "\0" + text[6:]
+    if text.startswith("unix:"):
+        return text[5:]
+    host, port = text.rsplit(":", 1)
+    return host.strip("[]"), int(port)
+
+
+def connect(address, timeout=TIMEOUT, source=None):
+    """A client's socket, to a split address or its text."""
+    if isinstance(address, str) and (address.startswith("unix:") or re.search(r":\d+$", address)):
+        address = split_address(address)
+    if isinstance(address, str):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    else:
+        sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    try:
+        if source is not None:
+            sock.bind(source)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def reset(sock):
+    """Ends a TCP connection with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def read_all(sock, most=None):
+    """What comes until the end (or `most` bytes)."""
+    parts = []
+    have = 0
+    while most is None or have < most:
+        data = sock.recv(262144 if most is None else min(262144, most - have))
+        if not data:
+            break
+        parts.append(data)
+        have += len(data)
+    return b"".join(parts)
+
+
+def ended(sock):
+    """Waits for the end of what the other side sends: "end" or "reset"."""
+    try:
+        while sock.recv(65536):
+            pass
+    except (ConnectionResetError, BrokenPipeError):
+        return "reset"
+    return "end"
+
+
+def ask(sock, data=b"hello"):
+    """Sends data and reads as much back."""
+    sock.sendall(data)
+    return read_all(sock, len(data))
+
+
+def free_port(host="127.0.0.1"):
+    """A port that nothing used a moment ago, for programs that cannot choose one themselves."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.bind((host, 0))
+        return sock.getsockname()[1]
+
+
+class Closed(dict):
+    """A close record; its fields are attributes."""
+
+    __getattr__ = dict.__getitem__
+
+
+class Reload:
+    def __init__(self, ok, lines):
+        self.ok = ok
+        self.lines = lines
+
+    def __repr__(self):
+        return f"Reload(ok={self.ok}, lines={self.lines})"
+
+
+class Usherd:
+    """One running daemon."""
+
+    def __init__(self, folder, text, args=(), env=None, wrapper=(), ready=True, pass_fds=(), stderr=None):
+        self.folder = pathlib.Path(folder)
+        self.path = self.folder / "usherd.conf"
+        if text is not None:
+            self.path.write_text(text)
+        self.lines = []  # (level, message)
+        self.raw = []  # lines as they came
+        self.addresses = {}
+        self.changed = threading.Condition()
+        self.reading = threading.Event()
+        self.reading.set()
+        self.closed_log = False
+        self.sockets = []
+        command = [*wrapper]
+        if SANITIZER == "thread":
+            command += ["setarch", "-R"]
+        command += [USHERD, "--config", str(self.path), *args]
+        environ = {k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET", "JOURNAL_STREAM", "WATCHDOG_USEC")}
+        environ.update(env or {})
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr or subprocess.PIPE,
+            env=environ, pass_fds=pass_fds, cwd=self.folder,
+        )
+        self.pid = self.process.pid
+        self.reader = None
+        if stderr is None:
+            self.reader = threading.Thread(target=self._read, daemon=True)
+            self.reader.start()
+        if ready and stderr is None:
+            try:
+                self.wait_log(r"^ready: ", timeout=TIMEOUT)
+            except BaseException:
+                self.kill()
+                raise
+
+    # ---- its log
+
+    def _read(self):
+        pending = b""
+        stream = self.process.stderr.fileno()
+        while True:
+            self.reading.wait()
+            data = os.read(stream, 65536)
+            *whole, pending = (pending + data).split(b"\n")
+            with self.changed:
+                for line in whole:
+                    self._take(line.decode(errors="replace"))
+                if not data:
+                    if pending:
+                        self._take(pending.decode(errors="replace"))
+                    self.closed_log = True
+                self.changed.notify_all()
+            if not data:
+                self.process.stderr.close()
+                return
+
+    def _take(self, line):
+        self.raw.append(line)
+        match = LINE.match(line)
+        level, message = match.groups() if match else ("", line)
+        self.lines.append((level, message))
+        match = LISTENING.match(message)
+        if match:
+            self.addresses.setdefault(match.group(2), []).append(match.group(1))
+
+    @property
+    def log(self):
+        """All messages so far."""
+        with self.changed:
+            return [message for _, message in self.lines]
+
+    def text(self):
+        return "\n".join(self.raw)
+
+    def mark(self):
+        """A place in the log, for wait_log(since=)."""
+        with self.changed:
+            return len(self.lines)
+
+    def wait_log(self, pattern, timeout=TIMEOUT, since=0):
+        """The first match of a message from `since` on, past or to come."""
+        pattern = re.compile(pattern)
+        end = time.monotonic() + timeout
+        at = since
+        with self.changed:
+            while True:
+                while at < len(self.lines):
+                    match = pattern.search(self.lines[at][1])
+                    if match:
+                        return match
+                    at += 1
+                left = end - time.monotonic()
+                if self.closed_log or left <= 0:
+                    why = "the daemon ended" if self.closed_log else f"waited {timeout} s"
+                    raise AssertionError(f"no log line matches {pattern.pattern!r} ({why}):\n" + self.text())
+                self.changed.wait(left)
+
+    def close_records(self, listener=None, reason=None):
+        found = []
+        for message in self.log:
+            match = CLOSED.match(message)
+            if not match:
+                continue
+            record = Closed(match.groupdict())
+            if listener in (None, record.listener) and reason in (None, record.reason):
+                found.append(record)
+        return found
+
+    def wait_closed(self, reason=None, count=1, listener=None):
+        """Waits for `count` close records of this kind and returns the last of them."""
+        wait_until(
+            lambda: len(self.close_records(listener, reason)) >= count,
+            lambda: f"{count} x {reason or 'any close'} at {listener or 'any listener'}; the log:\n" + self.text(),
+        )
+        return self.close_records(listener, reason)[count - 1]
+
+    # ---- its addresses
+
+    def address(self, name, index=0):
+        with self.changed:
+            assert name in self.addresses, f"{name} does not listen:\n{self.text()}"
+            return self.addresses[name][index]
+
+    def port(self, name, index=0):
+        return split_address(self.address(name, index))[1]
+
+    def connect(self, name, index=0, **options):
+        sock = connect(self.address(name, index), **options)
+        self.sockets.append(sock)
+        return sock
+
+    # ---- steering
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def reload(self, text=None):
+        """SIGHUP, with a new configuration if given, and the outcome."""
+        if text is not None:
+            self.path.write_text(text)
+        since = self.mark()
+        self.signal(signal.SIGHUP)
+        outcome = self.wait_log(r"^(reloaded|reload failed)", since=since)
+        lines = self.log[since:]
+        return Reload(outcome.group(1) == "reloaded", lines)
+
+    def wait_exit(self, timeout=TIMEOUT):
+        """Its exit code; all of its log has been read then."""
+        code = self.process.wait(timeout)
+        if self.reader:
+            self.reader.join(timeout)
+        return code
+
+    def stop(self, expect=0):
+        """SIGTERM, and all that must hold at the end."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        code = self.wait_exit()
+        assert code == expect, f"exit code {code}:\n{self.text()}"
+        self.check_reports()
+
+    def check_reports(self):
+        assert not SANITIZER_REPORT.search(self.text()), self.text()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.reading.set()
+        if self.reader:
+            self.reader.join(TIMEOUT)
+
+    def finish(self):
+        """At the test's end: clients go, the daemon is stopped if it still runs, nothing may be reported."""
+        for sock in self.sockets:
+            sock.close()
+        self.reading.set()
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.process.wait(2)
+            except subprocess.TimeoutExpired:
+                self.signal(signal.SIGTERM)
+        try:
+            code = self.wait_exit(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.kill()
+            raise AssertionError("two SIGTERM did not end the daemon:\n" + self.text()) from None
+        self.check_reports()
+        assert code >= 0 and code != 66, f"the daemon ended with {code}:\n{self.text()}"
+
+    # ---- its numbers
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def pss_kib(self):
+        with open(f"/proc/{self.pid}/smaps_rollup", encoding="ascii") as rollup:
+            return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.M).group(1))
+
+    def cpu_ticks(self):
+        """User and system time so far, in 1/100 s."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    def status(self):
+        """/proc/PID/status as a dict."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+
+    def threads(self):
+        names = []
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            names.append(pathlib.Path(f"/proc/{self.pid}/task/{task}/comm").read_text(encoding="ascii").strip())
+        return names
+
+    def wait_fds(self, count):
+        """Waits until no more than `count` descriptors are open."""
+        wait_until(lambda: self.fds() <= count, lambda: f"{count} descriptors; there are {self.fds()}")
+
+
+def run(*args, text=None, folder=None, timeout=TIMEOUT * 2, env=None, wrapper=()):
+    """Runs the daemon to its end: (exit code, stdout, stderr)."""
+    if text is not None:
+        path = pathlib.Path(folder) / "usherd.conf"
+        path.write_text(text)
+        args = ("--config", str(path), *args)
+    command = [*wrapper, *(["setarch", "-R"] if SANITIZER == "thread" else []), USHERD, *args]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, cwd=folder,
+        env={**os.environ, **(env or {})}, check=False,
+    )
+    out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    assert not SANITIZER_REPORT.search(err), err
+    assert done.returncode >= 0, f"ended by signal {-done.returncode}: {err}"
+    return done.returncode, out, err

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""Servers that stand behind the proxy in tests, each in threads of the test's own process."""
+import collections
+import contextlib
+import os
+import socket
+import struct
+import threading
+
+from harness import reset
+
+
+class Server:
+    """Accepts and runs handler(sock, self) in a thread for each connection; the socket is closed after it."""
+
+    def __init__(self, handler, family=socket.AF_INET, address=None, backlog=1024, buffer=None):
+        self.handler = handler
+        self.count = 0  # connections so far
+        self.changed = threading.Condition()
+        self.conns = []
+        self.values = collections.Counter()  # for handlers
+        self.stopping = threading.Event()
+        self.listening = socket.socket(family, socket.SOCK_STREAM)
+        if family != socket.AF_UNIX:
+            self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            address = address or (("127.0.0.1", 0) if family == socket.AF_INET else ("::1", 0))
+        if buffer:
+            self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        self.listening.bind(address)
+        self.listening.listen(backlog)
+        self.path = address if family == socket.AF_UNIX else None
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
+    @property
+    def address(self):
+        """As usher writes it."""
+        name = self.listening.getsockname()
+        if self.path is not None:
+            return "unix:" + ("@" + self.path[1:] if self.path.startswith("\0") else self.path)
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+    @property
+    def port(self):
+        return self.listening.getsockname()[1]
+
+    def _accept(self):
+        while not self.stopping.is_set():
+            try:
+                sock, _ = self.listening.accept()
+            except OSError:
+                return
+            with self.changed:
+                self.count += 1
+                self.conns.append(sock)
+                self.changed.notify_all()
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        with contextlib.suppress(OSError):
+            self.handler(sock, self)
+        with contextlib.suppress(OSError):
+            sock.close()
+        with self.changed:
+            if sock in self.conns:
+                self.conns.remove(sock)
+            self.changed.notify_all()
+
+    def add(self, name, n=1):
+        with self.changed:
+            self.values[name] += n
+            self.changed.notify_all()
+
+    def wait(self, condition, timeout=30):
+        with self.changed:
+            assert self.changed.wait_for(lambda: condition(self), timeout), (self.count, dict(self.values))
+
+    def stop(self):
+        self.stopping.set()
+        with contextlib.suppress(OSError):
+            self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+        for sock in list(self.conns):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join(5)
+        if self.path and not self.path.startswith("\0"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+
+
+# ---- handlers
+
+
+def echo(sock, _server):
+    while data := sock.recv(262144):
+        sock.sendall(data)
+
+
+def sink(sock, server):
+    while data := sock.recv(262144):
+        server.add("bytes", len(data))
+    server.add("ends")
+
+
+def hang(_sock, server):
+    server.stopping.wait()
+
+
+def says(data):
+    """Sends data and ends."""
+
+    def handler(sock, _server):
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
+
+    return handler
+
+
+def source(total, block=262144):
+    """Sends `total` bytes and ends; values["sent"] tells how far it is."""
+
+    def handler(sock, server):
+        data = bytes(block)
+        left = total
+        while left:
+            n = sock.send(data[:left] if left < block else data)
+            left -= n
+            server.add("sent", n)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
+
+    return handler
+
+
+def resets_after(n):
+    """Sends n bytes, then resets."""
+
+    def handler(sock, server):
+        sock.sendall(b"x" * n)
+        if n:
+            sock.recv(1)  # the peer has it all when it says so
+        server.add("resets")
+        reset(sock)
+
+    return handler
+
+
+def refusing():
+    """A bound socket that does not listen: connects to it are refused. Returns (socket, address)."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock, "127.0.0.1:%d" % sock.getsockname()[1]
+
+
+class Blackhole:
+    """A listener whose backlog is full: connects to it get no answer."""
+
+    def __init__(self):
+        self.listening = socket.socket()
+        self.listening.bind(("127.0.0.1", 0))
+        self.listening.listen(0)
+        self.fill = []
+        for _ in range(4):
+            sock = socket.socket()
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                sock.connect(self.listening.getsockname())
+            self.fill.append(sock)
+
+    @property
+    def address(self):
+        return "127.0.0.1:%d" % self.listening.getsockname()[1]
+
+    def stop(self):
+        for sock in self.fill:
+            sock.close()
+        self.listening.close()
+
+
+class Dns:
+    """A name server: names[NAME] is a list of (address, ttl); silent names get no answer, unknown ones NXDOMAIN."""
+
+    def __init__(self):
+        self.names = {}
+        self.silent = set()
+        self.queries = []  # (name, "A" or "AAAA")
+        self.changed = threading.Condition()
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    @property
+    def address(self):
+        return "127.0.0.1:%d" % self.sock.getsockname()[1]
+
+    def count(self, name, kind=None):
+        with self.changed:
+            return sum(1 for asked, type_ in self.queries if asked == name and kind in (None, type_))
+
+    def _serve(self):
+        while True:
+            try:
+                query, peer = self.sock.recvfrom(4096)
+            except OSError:
+                return
+            if not query:
+                return
+            answer = self._answer(query)
+            if answer:
+                self.sock.sendto(answer, peer)
+
+    def _answer(self, query):
+        at, labels = 12, []
+        while query[at]:
+            labels.append(query[at + 1 : at + 1 + query[at]].decode())
+            at += 1 + query[at]
+        question_end = at + 5
+        name = ".".join(labels).lower()
+        kind = {1: "A", 28: "AAAA"}.get(struct.unpack("!H", query[at + 1 : at + 3])[0], "other")
+        with self.changed:
+            self.queries.append((name, kind))
+            self.changed.notify_all()
+        if name in self.silent:
+            return None
+        records = []
+        for address, ttl in self.names.get(name, []):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            if (family == socket.AF_INET6) == (kind == "AAAA") and kind != "other":
+                data = socket.inet_pton(family, address)
+                type_ = 28 if kind == "AAAA" else 1
+                records.append(struct.pack("!HHHIH", 0xC00C, type_, 1, ttl, len(data)) + data)
+        code = 0 if name in self.names else 3
+        header = query[:2] + struct.pack("!HHHHH", 0x8580 | code, 1, len(records), 0, 0)
+        return header + query[12:question_end] + b"".join(records)
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self.sock.sendto(b"", self.sock.getsockname())
+        self.thread.join(5)
+        self.sock.close()
+
+
+class NotifySocket:
+    """What a daemon tells systemd."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.messages = []  # each a dict
+        self.changed = threading.Condition()
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+        os.chmod(self.path, 0o777)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        while True:
+            data = self.sock.recv(8192).decode()
+            if data == "stop":
+                return
+            message = dict(line.split("=", 1) for line in data.splitlines() if "=" in line)
+            with self.changed:
+                self.messages.append(message)
+                self.changed.notify_all()
+
+    def count(self, key):
+        with self.changed:
+            return sum(1 for message in self.messages if key in message)
+
+    def wait(self, key, value=None, count=1, timeout=30):
+        """Waits for `count` messages with this key (and value, a predicate) and returns the last of them."""
+
+        def found():
+            return [m for m in self.messages if key in m and (value is None or value(m[key]))]
+
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(found()) >= count, timeout), (key, self.messages)
+            return found()[count - 1]
+
+    def stop(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(self.path)
+            sock.send(b"stop")
+        self.thread.join(5)
+        self.sock.close()
