@@ -151,19 +151,19 @@ static void add_hex(struct text *t, const unsigned char *bytes, size_t n)
 	add_whole(t, hex, 4 * n);
 }
 
-static bool is_plain(unsigned char c)
+static bool is_plain(unsigned char c, bool escape_backslash)
 {
-	return c >= 0x20 && c < 0x7F && c != '\\';
+	return c >= 0x20 && c < 0x7F && !(escape_backslash && c == '\\');
 }
 
-void text_add_escaped(struct text *t, const void *bytes, size_t n)
+static void add_escaped(struct text *t, const void *bytes, size_t n, bool escape_backslash)
 {
 	const unsigned char *at = bytes;
 	const unsigned char *end = at + n;
 
 	while (at < end && !t->cut) {
 		size_t length = 0;
-		while (at + length < end && is_plain(at[length]))
+		while (at + length < end && is_plain(at[length], escape_backslash))
 			length++;
 		if (length > 0) {
 			text_add_bytes(t, at, length);
@@ -184,6 +184,16 @@ void text_add_escaped(struct text *t, const void *bytes, size_t n)
 		}
 		at += length;
 	}
+}
+
+void text_add_escaped(struct text *t, const void *bytes, size_t n)
+{
+	add_escaped(t, bytes, n, true);
+}
+
+void text_add_escaped_again(struct text *t, const void *bytes, size_t n)
+{
+	add_escaped(t, bytes, n, false);
 }
 
 void text_add_size(struct text *t, unsigned long long bytes)

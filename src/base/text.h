@@ -30,6 +30,9 @@ void text_vprintf(struct text *t, const char *format, va_list args) PRINTF_LIKE(
  * direction controls too. */
 void text_add_escaped(struct text *t, const void *bytes, size_t n);
 
+/* The same, but a backslash stays: for text whose strange parts were escaped when they were added to it. */
+void text_add_escaped_again(struct text *t, const void *bytes, size_t n);
+
 /* "512 B", "1.5 KiB", "3.0 GiB". */
 void text_add_size(struct text *t, unsigned long long bytes);
 
