@@ -84,6 +84,7 @@ struct log_limit {
 	_Atomic uint64_t window_start_ms;
 	_Atomic unsigned used;
 	_Atomic unsigned held;
+	_Atomic uint64_t tell_at_ms; /* when the log thread is to say how many were held back */
 	_Atomic int registered;
 	struct log_limit *_Atomic next; /* of the list of places that the log thread looks through */
 	const char *what;		/* "connects to upstreams that failed" */
