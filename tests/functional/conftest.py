@@ -5,7 +5,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 
@@ -123,11 +122,3 @@ def notify(folder):
     sink = servers.NotifySocket(os.path.join(folder, "notify"))
     yield sink
     sink.stop()
-
-
-@pytest.fixture(autouse=True)
-def no_default_timeout():
-    """A socket without a timeout would hang a test for as long as its limit."""
-    socket.setdefaulttimeout(harness.TIMEOUT)
-    yield
-    socket.setdefaulttimeout(None)
