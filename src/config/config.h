@@ -7,6 +7,7 @@
 #define CONFIG_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -96,6 +97,10 @@ struct config_services {
  * Thread: main, and tools. */
 int config_load(const char *path, const struct config_services *services, struct config **to,
 		struct config_errors *errors) MUST_CHECK;
+
+/* The same for text in memory, which may hold no @include. `name` stands for its file name in errors; it is copied. */
+int config_load_text(const char *name, const char *bytes, size_t n, const struct config_services *services,
+		     struct config **to, struct config_errors *errors) MUST_CHECK;
 
 /* Thread: any. */
 struct config *config_ref(struct config *c);

@@ -5,6 +5,7 @@
 
 #include <net/if.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/netaddr.h"
@@ -40,6 +41,10 @@ int endpoint_parse_listen(struct endpoint *to, const char *text, const char **wh
 /* Reads an upstream: "10.0.0.1:80", "[::1]:80", "host.example:80", "unix:/run/x.sock", "unix:@name". A port is needed, 1 to 65535.
  * Returns as above. */
 int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **why) MUST_CHECK;
+
+/* Reads the address of a DNS server: "10.0.0.53", "10.0.0.53:5353", "::1", "[::1]:5353"; the port is 53 when there is
+ * none. Returns as above. */
+int endpoint_parse_server(struct netaddr *to, const char *text, const char **why) MUST_CHECK;
 
 /* The canonical text: what parses to the same endpoint again. Two endpoints are the same if their texts are. */
 void endpoint_add_text(struct text *t, const struct endpoint *e);
