@@ -49,9 +49,10 @@ def pytest_runtest_call(item):
 
 @pytest.fixture
 def folder():
-    """A folder that every user may enter, with a short name (a UNIX address has 108 bytes)."""
+    """A folder that every user may use (the daemon is nobody when the tests are root), with a short name: a UNIX
+    address has 108 bytes."""
     path = tempfile.mkdtemp(prefix="usher-")
-    os.chmod(path, 0o755)
+    os.chmod(path, 0o777)
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -66,6 +67,7 @@ def usherd(folder):
             text = harness.config(listeners, **top)
         own = os.path.join(folder, f"daemon{len(running)}")
         os.mkdir(own)
+        os.chmod(own, 0o777)
         daemon = harness.Usherd(own, text, **(start_options or {}))
         running.append(daemon)
         return daemon

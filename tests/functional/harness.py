@@ -57,8 +57,8 @@ def render(value, depth=0):
 
 
 def config(listeners=None, **top):
-    """The text of a configuration. Without `workers` there are two."""
-    values = {"workers": 2, **top}
+    """The text of a configuration. Without `workers` there are two; root becomes nobody."""
+    values = {"workers": 2, **({"user": "nobody"} if IS_ROOT else {}), **top}
     if listeners is not None:
         values["listeners"] = listeners
     return "".join(f"{name} = {render(value)};\n" for name, value in values.items())
