@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+int socket_set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, const char **which)
+{
+	const struct {
+		bool wanted;
+		int level;
+		int option;
+		unsigned value;
+		const char *name;
+	} rows[] = {
+		{is_tcp, IPPROTO_TCP, TCP_NODELAY, o->nodelay, "TCP_NODELAY"},
+		{is_tcp, SOL_SOCKET, SO_KEEPALIVE, o->keepalive, "SO_KEEPALIVE"},
+		{is_tcp && o->keepalive, IPPROTO_TCP, TCP_KEEPIDLE, o->keepalive_idle_s, "TCP_KEEPIDLE"},
+		{is_tcp && o->keepalive, IPPROTO_TCP, TCP_KEEPINTVL, o->keepalive_interval_s, "TCP_KEEPINTVL"},
+		{is_tcp && o->keepalive, IPPROTO_TCP, TCP_KEEPCNT, o->keepalive_count, "TCP_KEEPCNT"},
+		{is_tcp, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms, "TCP_USER_TIMEOUT"},
+		{o->receive_buffer_bytes > 0, SOL_SOCKET, SO_RCVBUF, o->receive_buffer_bytes, "SO_RCVBUF"},
+		{o->send_buffer_bytes > 0, SOL_SOCKET, SO_SNDBUF, o->send_buffer_bytes, "SO_SNDBUF"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!rows[i].wanted)
+			continue;
+		int failed = socket_set_int(fd, rows[i].level, rows[i].option, (int)rows[i].value);
+		if (failed) {
+			*which = rows[i].name;
+			return failed;
+		}
+	}
+	return 0;
+}
+
+void socket_reset_at_close(int fd)
+{
+	/* it can only fail for what is no socket; then there is nobody to reset either */
+	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+int socket_take_error(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+		return -errno;
+	return -error;
+}

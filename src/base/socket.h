@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Options of stream sockets. Thread: any. */
+#ifndef BASE_SOCKET_H
+#define BASE_SOCKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+
+/* Listening sockets hand all of these down to the sockets that they accept. */
+struct socket_options {
+	bool nodelay;
+	bool keepalive;
+	unsigned keepalive_idle_s;
+	unsigned keepalive_interval_s;
+	unsigned keepalive_count;
+	unsigned user_timeout_ms;     /* 0: the kernel's retransmission limit */
+	unsigned receive_buffer_bytes; /* 0: the kernel's choice */
+	unsigned send_buffer_bytes;
+};
+
+/* Sets them; those of TCP only if `is_tcp`. Returns 0, or the -errno of the first that failed with its name in *which. */
+int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, const char **which) MUST_CHECK;
+
+/* Sets one option of type int. Returns 0 or -errno. */
+int socket_set_int(int fd, int level, int option, int value) MUST_CHECK;
+
+/* Makes closing a TCP socket send a reset. */
+void socket_reset_at_close(int fd);
+
+/* The socket's pending error, cleared, as -errno; 0: none. */
+int socket_take_error(int fd);
+
+#endif

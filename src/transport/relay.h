@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Copying from one stream to another: one direction of a relayed connection.
+ *
+ * What a read brings goes straight on from the caller's scratch; only what the other side does not take is held, and nothing more is read
+ * until it is out. So a direction holds at most one scratch, and only while the reader is slower than the writer. */
+#ifndef TRANSPORT_RELAY_H
+#define TRANSPORT_RELAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/role.h"
+#include "transport/stream.h"
+
+enum relay_result {
+	RELAY_WAIT,	   /* nothing to do until a stream is ready */
+	RELAY_MORE,	   /* the budget is spent: call again in the next turn */
+	RELAY_ENDED,	   /* the source's end was passed on: this direction is over */
+	RELAY_FROM_FAILED, /* the source is broken; *error says how */
+	RELAY_TO_FAILED,   /* the sink is broken, or there is no memory to hold (-ENOMEM) */
+};
+
+/* Copies at most about `budget` bytes. `from` and `to` may be one stream. `scratch` is STREAM_HELD_MAX_BYTES large. */
+enum relay_result relay_pump(struct stream *from, struct stream *to, uint8_t *scratch, size_t budget,
+			     int *error) WORKER_ONLY;
+
+#endif

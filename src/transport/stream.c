@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/must.h"
+#include "base/poller.h"
+
+void stream_init(struct stream *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->fd = -1;
+}
+
+void stream_open_take_fd(struct stream *s, const struct transport *transport, int *fd, bool is_tcp)
+{
+	stream_init(s);
+	s->transport = transport;
+	s->fd = fd_take(fd);
+	s->is_tcp = is_tcp;
+	s->can_write = true; /* until the kernel says otherwise; reading waits for an edge */
+	/* over a UNIX socket a read stops where a peer attached descriptors, with more behind it */
+	s->read_dry = !is_tcp;
+}
+
+void stream_note(struct stream *s, unsigned events)
+{
+	if (events & (POLLER_READ | POLLER_END | POLLER_HANGUP | POLLER_URGENT))
+		s->can_read = true;
+	if (events & (POLLER_WRITE | POLLER_HANGUP))
+		s->can_write = true;
+	/* the end's edge may have come with the data's: no further one will tell of it */
+	if (events & (POLLER_END | POLLER_HANGUP | POLLER_URGENT))
+		s->read_dry = true;
+	if (events & POLLER_HANGUP)
+		s->hung_up = true;
+}
+
+ssize_t stream_read(struct stream *s, void *to, size_t n)
+{
+	if (s->read_ended)
+		return 0;
+	if (!s->can_read)
+		return -EAGAIN;
+	ssize_t got = s->transport->read(s, to, n);
+	if (got > 0)
+		s->bytes_in += (uint64_t)got;
+	else if (got == 0)
+		s->read_ended = true;
+	return got;
+}
+
+size_t stream_room(const struct stream *s)
+{
+	return STREAM_HELD_MAX_BYTES - stream_held(s);
+}
+
+static void let_go(struct stream *s)
+{
+	free(s->held);
+	s->held = NULL;
+	s->held_from = 0;
+	s->held_to = 0;
+}
+
+/* Writes as much as the kernel takes. Returns how much, or -errno; -EAGAIN never: that is 0. */
+static ssize_t write_some(struct stream *s, const uint8_t *from, size_t n)
+{
+	size_t done = 0;
+	while (done < n && s->can_write) {
+		ssize_t put = s->transport->write(s, from + done, n - done);
+		if (put == -EAGAIN)
+			break;
+		if (put < 0)
+			return put;
+		done += (size_t)put;
+	}
+	s->bytes_out += done;
+	return (ssize_t)done;
+}
+
+/* Keeps bytes behind those that are held already. */
+static int hold(struct stream *s, const uint8_t *from, size_t n)
+{
+	size_t held = stream_held(s);
+	must(n <= STREAM_HELD_MAX_BYTES - held);
+	uint8_t *grown = malloc(held + n);
+	if (!grown)
+		return -ENOMEM;
+	if (held > 0)
+		memcpy(grown, s->held + s->held_from, held);
+	memcpy(grown + held, from, n);
+	let_go(s);
+	s->held = grown;
+	s->held_to = (uint32_t)(held + n);
+	return 0;
+}
+
+int stream_send(struct stream *s, const void *from, size_t n)
+{
+	must(!s->end_wanted);
+	size_t done = 0;
+	if (stream_held(s) == 0) {
+		ssize_t put = write_some(s, from, n);
+		if (put < 0)
+			return (int)put;
+		done = (size_t)put;
+	}
+	if (done == n)
+		return 0;
+	return hold(s, (const uint8_t *)from + done, n - done);
+}
+
+int stream_flush(struct stream *s)
+{
+	if (stream_held(s) > 0) {
+		ssize_t put = write_some(s, s->held + s->held_from, stream_held(s));
+		if (put < 0)
+			return (int)put;
+		s->held_from += (uint32_t)put;
+		if (stream_held(s) > 0)
+			return -EAGAIN;
+		let_go(s);
+	}
+	if (s->end_wanted && !s->end_sent) {
+		int failed = s->transport->end(s);
+		if (failed)
+			return failed;
+		s->end_sent = true;
+	}
+	return 0;
+}
+
+int stream_end(struct stream *s)
+{
+	s->end_wanted = true;
+	return stream_flush(s);
+}
+
+void stream_close(struct stream *s, bool reset)
+{
+	if (!stream_is_open(s))
+		return;
+	s->transport->close(s, reset);
+	let_go(s);
+	fd_close(&s->fd);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* One end of a connection: a descriptor, how bytes go through it (plain now), and the bytes that it has accepted for
+ * sending and the kernel has not taken yet.
+ *
+ * Thread: the worker that the connection is seated on. Nothing here blocks or logs. */
+#ifndef TRANSPORT_STREAM_H
+#define TRANSPORT_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "base/role.h"
+
+/* The most that a stream holds, and the size of a worker's scratch: what one read brings, one stream can hold. */
+#define STREAM_HELD_MAX_BYTES (256U * 1024U)
+
+struct stream;
+
+/* How bytes go through a stream's descriptor. All return -errno on failure, -EAGAIN when it is not ready. */
+struct transport {
+	const char *name;
+
+	/* Reads up to `n` bytes. Returns how many, 0 at the peer's clean end. A transport that has taken bytes from the
+	 * descriptor and not handed them out yet keeps `can_read` set. */
+	ssize_t (*read)(struct stream *s, void *to, size_t n);
+
+	/* Writes up to `n` bytes. Returns how many were taken, at least 1. */
+	ssize_t (*write)(struct stream *s, const void *from, size_t n);
+
+	/* Tells the peer that nothing more will come. Returns 0, also when the peer has gone. */
+	int (*end)(struct stream *s);
+
+	/* Gives back what the transport holds, before the descriptor is closed. With `reset` the peer must not take what it
+	 * got for complete. */
+	void (*close)(struct stream *s, bool reset);
+};
+
+extern const struct transport transport_plain;
+
+struct stream {
+	const struct transport *transport; /* static */
+	uint8_t *held;			   /* owned; NULL when nothing is held: an idle stream has no buffer */
+	uint32_t held_from;		   /* the first byte not yet sent */
+	uint32_t held_to;		   /* past the last */
+	uint64_t bytes_in;		   /* read */
+	uint64_t bytes_out;		   /* taken by the kernel */
+	int fd;				   /* owned; -1: closed */
+
+	bool is_tcp : 1;
+	bool can_read : 1;   /* a read may bring something: set by readiness, cleared by reading dry */
+	bool can_write : 1;  /* likewise */
+	bool read_dry : 1;   /* read until EAGAIN: a short read does not mean that nothing is left */
+	bool hung_up : 1;    /* the descriptor reported a hang-up or an error */
+	bool read_ended : 1; /* the peer's clean end was read */
+	bool end_wanted : 1; /* end when the held bytes are out */
+	bool end_sent : 1;
+};
+
+/* Makes it a closed stream. */
+void stream_init(struct stream *s);
+
+/* Opens it over *fd, a non-blocking stream socket. Takes the descriptor. */
+void stream_open_take_fd(struct stream *s, const struct transport *transport, int *fd, bool is_tcp) WORKER_ONLY;
+
+static inline bool stream_is_open(const struct stream *s)
+{
+	return s->fd >= 0;
+}
+
+/* Notes what the poller said of the descriptor (POLLER_ bits, edge-triggered). */
+void stream_note(struct stream *s, unsigned events) WORKER_ONLY;
+
+/* Reads up to `n` bytes. Returns how many; 0 at the peer's clean end (again at each call); -EAGAIN; -errno. */
+ssize_t stream_read(struct stream *s, void *to, size_t n) MUST_CHECK WORKER_ONLY;
+
+/* How many bytes stream_send takes now. */
+size_t stream_room(const struct stream *s) WORKER_ONLY;
+
+/* Sends all of `n` bytes: what the kernel does not take is held. `n` is at most stream_room(). Returns 0; -ENOMEM (what it did not
+ * take is lost: close the stream); -errno of the write. */
+int stream_send(struct stream *s, const void *from, size_t n) MUST_CHECK WORKER_ONLY;
+
+/* Bytes that are held. */
+static inline size_t stream_held(const struct stream *s)
+{
+	return s->held_to - s->held_from;
+}
+
+/* Sends what is held, and the end if it was asked for. Returns 0 when all is out, -EAGAIN, -errno. */
+int stream_flush(struct stream *s) MUST_CHECK WORKER_ONLY;
+
+/* Passes the end on, after what is held. Returns as stream_flush. */
+int stream_end(struct stream *s) MUST_CHECK WORKER_ONLY;
+
+/* Closes it; harmless when closed. With `reset` a TCP peer gets a reset. */
+void stream_close(struct stream *s, bool reset) WORKER_ONLY;
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/close_reason.h"
+
+#include "report/counters.h"
+
+_Static_assert((int)CLOSE_REASON_COUNT <= COUNTERS_REASONS_MAX, "a counter for each close reason");
+
+#define ENDING_END false
+#define ENDING_RESET true
+
+const struct close_reason_facts close_reason_facts[] = {
+#define CLOSE_REASON(name, error, ending, text) {#name, text, (error) != 0, ENDING_##ending},
+#include "worker/close_reasons.def"
+#undef CLOSE_REASON
+};

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Why a connection ended, as an enum with its facts. Made from close_reasons.def. */
+#ifndef WORKER_CLOSE_REASON_H
+#define WORKER_CLOSE_REASON_H
+
+#include <stdbool.h>
+
+enum close_reason {
+#define CLOSE_REASON(name, error, ending, text) CLOSE_##name,
+#include "worker/close_reasons.def"
+#undef CLOSE_REASON
+	CLOSE_REASON_COUNT,
+	CLOSE_NONE = CLOSE_REASON_COUNT, /* no reason to close */
+};
+
+struct close_reason_facts {
+	const char *name; /* "client_closed" */
+	const char *text;
+	bool is_error;
+	bool resets;
+};
+
+/* By reason, CLOSE_REASON_COUNT of them. */
+extern const struct close_reason_facts close_reason_facts[];
+
+#endif

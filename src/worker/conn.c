@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection's life: seated, served, finished, closed. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/fd.h"
+#include "base/must.h"
+#include "base/socket.h"
+#include "worker/conn_priv.h"
+#include "worker/dial.h"
+#include "worker/worker.h"
+
+/* Bytes thrown away in one turn. */
+#define DISCARD_A_TURN (4U * STREAM_HELD_MAX_BYTES)
+
+/* A close that never became a connection: no memory, or the poller refused it. */
+WORKER_ONLY static void refuse(struct worker *w, struct seat *seat)
+{
+	if (seat->is_tcp)
+		socket_reset_at_close(seat->fd);
+	fd_close(&seat->fd);
+	atomic_fetch_sub_explicit(w->descriptors, seat->descriptors, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&seat->account->open, 1, memory_order_relaxed);
+	account_unref(seat->account);
+	config_unref(seat->config);
+	counter_add(&w->counters.reasons[CLOSE_no_memory], 1);
+	counter_add(&w->counters.closed, 1);
+	doorbell_ring(w->doorbell);
+}
+
+static void idle_or_linger(struct timer *t, uint64_t now_ms);
+
+WORKER_ONLY static void client_ready(struct watch *watch, unsigned events)
+{
+	struct conn *c = CONTAINER_OF(watch, struct conn, client.watch);
+	if (c->phase == CONN_CLOSED)
+		return;
+	c->active_ms = worker_now_ms(c->worker);
+	stream_note(&c->client.stream, events);
+	conn_go(c);
+}
+
+WORKER_ONLY static void upstream_ready(struct watch *watch, unsigned events)
+{
+	struct conn *c = CONTAINER_OF(watch, struct conn, upstream.watch);
+	if (c->phase == CONN_CLOSED)
+		return;
+	c->active_ms = worker_now_ms(c->worker);
+	if (c->phase == CONN_DIAL) {
+		dial_ready(c->dial, events);
+		return;
+	}
+	stream_note(&c->upstream.stream, events);
+	conn_go(c);
+}
+
+WORKER_ONLY static void start_idle_timer(struct conn *c)
+{
+	uint64_t idle_ms = c->listener->timeouts.idle_ms;
+	if (idle_ms > 0)
+		timer_start(&c->worker->timers, &c->timer, c->active_ms + idle_ms);
+}
+
+void conn_open(struct worker *w, struct seat *seat)
+{
+	counter_add(&w->counters.seated, 1);
+	const struct service *service = services[seat->listener->service];
+	struct conn *c = calloc(1, sizeof(*c) + service->state_bytes);
+	if (!c) {
+		refuse(w, seat);
+		return;
+	}
+	int failed = poller_add(&w->poller, seat->fd, &c->client.watch, CONN_WATCHED);
+	if (failed) {
+		free(c);
+		refuse(w, seat);
+		return;
+	}
+	c->worker = w;
+	c->service = service;
+	c->config = seat->config;
+	c->listener = seat->listener;
+	c->account = seat->account;
+	c->descriptors = seat->descriptors;
+	c->peer = seat->peer;
+	c->number = seat->connection;
+	c->serial = seat->serial;
+	c->opened_ms = worker_now_ms(w);
+	c->active_ms = c->opened_ms;
+	c->phase = CONN_SERVICE;
+	c->finish_reason = CLOSE_NONE;
+	c->client.watch.ready = client_ready;
+	c->upstream.watch.ready = upstream_ready;
+	stream_open_take_fd(&c->client.stream, &transport_plain, &seat->fd, seat->is_tcp);
+	stream_init(&c->upstream.stream);
+	timer_init(&c->timer, idle_or_linger);
+	list_init(&c->again);
+	list_append(&w->conns, &c->node);
+	start_idle_timer(c);
+	service->open(c);
+}
+
+/* One timer, set anew only when it fires: activity just notes the time. */
+WORKER_ONLY static void idle_or_linger(struct timer *t, uint64_t now_ms)
+{
+	struct conn *c = CONTAINER_OF(t, struct conn, timer);
+	if (c->phase == CONN_FINISH) {
+		conn_close(c, stream_held(&c->client.stream) > 0 ? CLOSE_linger : c->finish_reason);
+		return;
+	}
+	if (c->active_ms + c->listener->timeouts.idle_ms > now_ms)
+		start_idle_timer(c);
+	else if (c->phase == CONN_DIAL)
+		start_idle_timer(c); /* timeouts.connect is what counts now */
+	else
+		conn_close(c, CLOSE_idle);
+}
+
+/* Reads what the client sends and drops it. Returns true at the client's end. */
+WORKER_ONLY static bool throw_away(struct conn *c)
+{
+	size_t thrown = 0;
+	while (thrown < DISCARD_A_TURN) {
+		ssize_t got = conn_read(c, c->worker->scratch, STREAM_HELD_MAX_BYTES);
+		if (got == 0)
+			return true;
+		if (got == -EAGAIN)
+			return false;
+		if (got < 0) {
+			conn_fail(c, (int)got);
+			return false;
+		}
+		thrown += (size_t)got;
+	}
+	conn_again(c);
+	return false;
+}
+
+void conn_discard(struct conn *c)
+{
+	if (throw_away(c))
+		conn_close(c, CLOSE_client_closed);
+}
+
+WORKER_ONLY static void finish_go(struct conn *c)
+{
+	struct stream *s = &c->client.stream;
+	int failed = stream_flush(s);
+	if (failed && failed != -EAGAIN) {
+		conn_fail(c, failed);
+		return;
+	}
+	if (throw_away(c) && !failed)
+		conn_close(c, c->finish_reason);
+}
+
+WORKER_ONLY static void service_go(struct conn *c)
+{
+	int failed = stream_flush(&c->client.stream);
+	if (failed && failed != -EAGAIN) {
+		conn_fail(c, failed);
+		return;
+	}
+	if (c->service->readable && c->client.stream.can_read)
+		c->service->readable(c);
+	if (c->phase == CONN_SERVICE && c->service->writable && stream_held(&c->client.stream) == 0)
+		c->service->writable(c);
+}
+
+/* While the upstream is dialed the client may only go away: what it sends waits in the kernel. */
+WORKER_ONLY static void dial_go(struct conn *c)
+{
+	if (!c->client.stream.hung_up)
+		return;
+	int failed = socket_take_error(c->client.stream.fd);
+	if (failed)
+		conn_fail(c, failed);
+}
+
+void conn_go(struct conn *c)
+{
+	switch (c->phase) {
+	case CONN_SERVICE:
+		service_go(c);
+		break;
+	case CONN_DIAL:
+		dial_go(c);
+		break;
+	case CONN_RELAY:
+	case CONN_RELAY_BACK:
+		conn_relay_go(c);
+		break;
+	case CONN_FINISH:
+		finish_go(c);
+		break;
+	case CONN_CLOSED:
+		break;
+	}
+}
+
+void conn_go_on(struct list *again)
+{
+	struct conn *c = CONTAINER_OF(again, struct conn, again);
+	c->active_ms = worker_now_ms(c->worker);
+	conn_go(c);
+}
+
+void *conn_state(struct conn *c)
+{
+	return c->state;
+}
+
+const void *conn_values(const struct conn *c)
+{
+	return c->listener->service_values;
+}
+
+uint64_t conn_serial(const struct conn *c)
+{
+	return c->serial;
+}
+
+uint8_t *conn_scratch(struct conn *c)
+{
+	return c->worker->scratch;
+}
+
+ssize_t conn_read(struct conn *c, void *to, size_t n)
+{
+	return stream_read(&c->client.stream, to, n);
+}
+
+size_t conn_room(const struct conn *c)
+{
+	return stream_room(&c->client.stream);
+}
+
+size_t conn_pending(const struct conn *c)
+{
+	return stream_held(&c->client.stream);
+}
+
+int conn_send(struct conn *c, const void *from, size_t n)
+{
+	return stream_send(&c->client.stream, from, n);
+}
+
+void conn_again(struct conn *c)
+{
+	if (list_empty(&c->again))
+		list_append(&c->worker->again, &c->again);
+}
+
+void conn_dial(struct conn *c, const struct endpoint *upstreams, unsigned count, uint64_t first)
+{
+	must(c->phase == CONN_SERVICE);
+	c->phase = CONN_DIAL;
+	dial_start(c, upstreams, count, first);
+}
+
+void conn_dialed(struct conn *c)
+{
+	c->phase = CONN_SERVICE;
+	c->service->connected(c);
+}
+
+void conn_relay(struct conn *c)
+{
+	must(c->phase == CONN_SERVICE && stream_is_open(&c->upstream.stream));
+	c->phase = CONN_RELAY;
+	conn_relay_go(c);
+}
+
+void conn_relay_back(struct conn *c)
+{
+	must(c->phase == CONN_SERVICE);
+	c->phase = CONN_RELAY_BACK;
+	conn_relay_go(c);
+}
+
+void conn_finish(struct conn *c, enum close_reason reason)
+{
+	c->phase = CONN_FINISH;
+	c->finish_reason = reason;
+	timer_start(&c->worker->timers, &c->timer, worker_now_ms(c->worker) + c->listener->timeouts.linger_ms);
+	int failed = stream_end(&c->client.stream);
+	if (failed && failed != -EAGAIN)
+		conn_fail(c, failed);
+	else
+		finish_go(c);
+}
+
+enum close_reason conn_reason_of(bool upstream, int error)
+{
+	switch (-error) {
+	case ECONNRESET:
+	case EPIPE:
+		return upstream ? CLOSE_upstream_reset : CLOSE_client_reset;
+	case ETIMEDOUT:
+		return upstream ? CLOSE_upstream_timeout : CLOSE_client_timeout;
+	case ENOMEM:
+	case ENOBUFS:
+		return CLOSE_no_memory;
+	default:
+		return upstream ? CLOSE_upstream_error : CLOSE_client_error;
+	}
+}
+
+void conn_fail(struct conn *c, int error)
+{
+	conn_close(c, conn_reason_of(false, error));
+}
+
+void conn_close(struct conn *c, enum close_reason reason)
+{
+	if (c->phase == CONN_CLOSED)
+		return;
+	must(reason < CLOSE_REASON_COUNT);
+	struct worker *w = c->worker;
+	c->phase = CONN_CLOSED;
+	c->dial = dial_destroy(c->dial);
+	timer_stop(&c->timer);
+	list_remove(&c->again);
+	if (c->service->closed)
+		c->service->closed(c);
+
+	conn_report_close(c, reason);
+	bool reset = close_reason_facts[reason].resets;
+	stream_close(&c->upstream.stream, reset);
+	stream_close(&c->client.stream, reset);
+
+	counter_add(&w->counters.bytes_in, c->client.stream.bytes_in);
+	counter_add(&w->counters.bytes_out, c->client.stream.bytes_out);
+	counter_add(&w->counters.reasons[reason], 1);
+	counter_add(&w->counters.closed, 1);
+	atomic_fetch_sub_explicit(&c->account->open, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(w->descriptors, c->descriptors, memory_order_relaxed);
+	doorbell_ring(w->doorbell);
+
+	list_remove(&c->node);
+	list_append(&w->dead, &c->node);
+}
+
+void conn_close_all(struct worker *w, enum close_reason reason)
+{
+	struct seat seat;
+	while (queue_take(&w->queue, &seat))
+		conn_open(w, &seat);
+	while (!list_empty(&w->conns))
+		conn_close(CONTAINER_OF(w->conns.next, struct conn, node), reason);
+}
+
+void conn_free_dead(struct worker *w)
+{
+	while (!list_empty(&w->dead)) {
+		struct conn *c = CONTAINER_OF(w->dead.next, struct conn, node);
+		list_remove(&c->node);
+		account_unref(c->account);
+		config_unref(c->config);
+		free(c);
+	}
+}

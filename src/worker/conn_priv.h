@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection, as the files of this folder see it. */
+#ifndef WORKER_CONN_PRIV_H
+#define WORKER_CONN_PRIV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/netaddr.h"
+#include "base/poller.h"
+#include "base/timer.h"
+#include "service/service.h"
+#include "transport/stream.h"
+#include "worker/conn.h"
+#include "worker/handoff.h"
+
+struct worker;
+struct dial;
+
+/* How both sides are watched: once, for everything, by edges. */
+#define CONN_WATCHED (POLLER_READ | POLLER_WRITE | POLLER_END | POLLER_URGENT | POLLER_EDGE)
+
+enum conn_phase {
+	CONN_SERVICE,	 /* the service reads and sends */
+	CONN_DIAL,	 /* connecting to an upstream */
+	CONN_RELAY,	 /* copying between client and upstream */
+	CONN_RELAY_BACK, /* copying from the client to itself */
+	CONN_FINISH,	 /* sending what is left, waiting for the client's end */
+	CONN_CLOSED,	 /* over: freed at the end of this turn */
+};
+
+struct conn_side {
+	struct watch watch;
+	struct stream stream;
+};
+
+/* One connection: about 400 bytes, and nothing else while it is idle. */
+struct conn {
+	struct list node;  /* in the worker's conns, or dead */
+	struct list again; /* in the worker's again */
+	struct worker *worker; /* borrowed */
+	struct conn_side client;
+	struct conn_side upstream;
+	struct timer timer; /* idle, or linger in CONN_FINISH */
+
+	const struct service *service;		/* static */
+	struct config *config;			/* ref */
+	const struct listener_config *listener; /* borrowed from config */
+	struct account *account;		/* ref */
+	struct dial *dial;			/* owned; in CONN_DIAL */
+	const struct endpoint *upstream_at;	/* borrowed from config; NULL: never connected */
+	struct peer_addr upstream_peer;		/* the address of it that answered */
+
+	struct peer_addr peer;
+	uint64_t number;
+	uint64_t serial;
+	uint64_t opened_ms;
+	uint64_t active_ms; /* something happened last */
+	unsigned descriptors;
+
+	enum conn_phase phase : 8;
+	enum close_reason finish_reason : 8;
+	bool upstream_first : 1; /* the upstream ended first */
+	bool upstream_deaf : 1;	 /* it takes nothing more, but may still send */
+
+	_Alignas(max_align_t) unsigned char state[]; /* the service's */
+};
+
+/* Seats a connection: takes all that the seat owns, on failure too. */
+void conn_open(struct worker *w, struct seat *seat) WORKER_ONLY;
+
+/* Goes on with the connection whose `again` this is. */
+void conn_go_on(struct list *again) WORKER_ONLY;
+
+/* What to do next, as its phase says. */
+void conn_go(struct conn *c) WORKER_ONLY;
+
+/* CONN_RELAY, CONN_RELAY_BACK. */
+void conn_relay_go(struct conn *c) WORKER_ONLY;
+
+/* conn_dial's outcome: the upstream's stream is open, or why not. */
+void conn_dialed(struct conn *c) WORKER_ONLY;
+
+void conn_close_all(struct worker *w, enum close_reason reason) WORKER_ONLY;
+void conn_free_dead(struct worker *w) WORKER_ONLY;
+
+/* Writes the close record of a connection whose streams are still open. */
+void conn_report_close(struct conn *c, enum close_reason reason) WORKER_ONLY;
+
+/* What the -errno of an established stream means for the connection. */
+enum close_reason conn_reason_of(bool upstream, int error);
+
+#endif

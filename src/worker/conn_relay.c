@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection that is copied: between client and upstream, or back to the client. */
+#include <errno.h>
+
+#include "transport/relay.h"
+#include "worker/conn_priv.h"
+#include "worker/worker.h"
+
+/* Bytes a direction in one turn, so that a fast pair leaves the others their turn. */
+#define RELAY_A_TURN (4U * STREAM_HELD_MAX_BYTES)
+
+/* Both sides are in order and one of them has ended: which was first is what the close record says. */
+WORKER_ONLY static void note_end(struct conn *c)
+{
+	if (c->upstream.stream.read_ended && !c->client.stream.read_ended)
+		c->upstream_first = true;
+}
+
+/* The client takes nothing more. What it sent has been passed on; what the upstream still sends has nowhere to go. */
+WORKER_ONLY static void client_deaf(struct conn *c, int error)
+{
+	if (error == -EPIPE && c->client.stream.read_ended)
+		conn_close(c, CLOSE_client_unread);
+	else
+		conn_fail(c, error);
+}
+
+/* The upstream takes nothing more. What it has sent, perhaps why, still goes to the client. */
+WORKER_ONLY static void upstream_deaf(struct conn *c, int error)
+{
+	if (conn_reason_of(true, error) != CLOSE_upstream_reset) {
+		conn_close(c, conn_reason_of(true, error));
+		return;
+	}
+	c->upstream_deaf = true;
+}
+
+/* The upstream's answer is with the client, and it took less than the client sent. */
+WORKER_ONLY static void finish_deaf(struct conn *c)
+{
+	struct stream *up = &c->upstream.stream;
+	bool lost = stream_held(up) > 0 || up->bytes_out < c->client.stream.bytes_in || c->client.stream.can_read;
+	conn_finish(c, lost ? CLOSE_upstream_unread : CLOSE_upstream_closed);
+}
+
+/* client -> upstream. Returns false when the connection was closed. */
+WORKER_ONLY static bool pump_up(struct conn *c, enum relay_result *result)
+{
+	int error = 0;
+	*result = relay_pump(&c->client.stream, &c->upstream.stream, c->worker->scratch, RELAY_A_TURN, &error);
+	if (*result == RELAY_FROM_FAILED) {
+		conn_fail(c, error);
+		return false;
+	}
+	if (*result == RELAY_TO_FAILED)
+		upstream_deaf(c, error);
+	return c->phase == CONN_RELAY;
+}
+
+/* upstream -> client. Returns false when the connection was closed. */
+WORKER_ONLY static bool pump_down(struct conn *c, enum relay_result *result)
+{
+	int error = 0;
+	*result = relay_pump(&c->upstream.stream, &c->client.stream, c->worker->scratch, RELAY_A_TURN, &error);
+	if (*result == RELAY_FROM_FAILED) {
+		conn_close(c, conn_reason_of(true, error));
+		return false;
+	}
+	if (*result == RELAY_TO_FAILED)
+		client_deaf(c, error);
+	return c->phase == CONN_RELAY;
+}
+
+WORKER_ONLY static void relay_both(struct conn *c)
+{
+	enum relay_result up = RELAY_WAIT;
+	enum relay_result down = RELAY_WAIT;
+	if (!c->upstream_deaf && !pump_up(c, &up))
+		return;
+	if (!pump_down(c, &down))
+		return;
+	note_end(c);
+
+	/* it has ended and hung up: nobody is there to take what the client may still send */
+	if (down == RELAY_ENDED && up != RELAY_ENDED && c->upstream.stream.hung_up)
+		c->upstream_deaf = true;
+	if (down == RELAY_ENDED && c->upstream_deaf)
+		finish_deaf(c);
+	else if (c->upstream_deaf && c->client.stream.hung_up)
+		conn_close(c, CLOSE_upstream_unread); /* and nobody is left to send the rest to */
+	else if (down == RELAY_ENDED && up == RELAY_ENDED)
+		conn_close(c, c->upstream_first ? CLOSE_upstream_closed : CLOSE_client_closed);
+	else if (up == RELAY_MORE || down == RELAY_MORE)
+		conn_again(c);
+}
+
+WORKER_ONLY static void relay_back(struct conn *c)
+{
+	struct stream *s = &c->client.stream;
+	int error = 0;
+	switch (relay_pump(s, s, c->worker->scratch, RELAY_A_TURN, &error)) {
+	case RELAY_WAIT:
+		break;
+	case RELAY_MORE:
+		conn_again(c);
+		break;
+	case RELAY_ENDED:
+		conn_close(c, CLOSE_client_closed);
+		break;
+	case RELAY_FROM_FAILED:
+	case RELAY_TO_FAILED:
+		conn_fail(c, error);
+		break;
+	}
+}
+
+void conn_relay_go(struct conn *c)
+{
+	if (c->phase == CONN_RELAY)
+		relay_both(c);
+	else
+		relay_back(c);
+}

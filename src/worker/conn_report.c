@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* The facts of a connection's close record. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "report/close_record.h"
+#include "report/log.h"
+#include "worker/conn_priv.h"
+#include "worker/worker.h"
+
+WORKER_ONLY static struct close_tcp tcp_facts(const struct stream *s)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof(info);
+	if (!stream_is_open(s) || !s->is_tcp || getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return (struct close_tcp){.known = false};
+	return (struct close_tcp){.known = true, .rtt_us = info.tcpi_rtt, .retransmits = info.tcpi_total_retrans};
+}
+
+WORKER_ONLY static void add_peer(struct text *t, const struct conn *c)
+{
+	peer_addr_add_text(t, &c->peer);
+	struct ucred who;
+	socklen_t length = sizeof(who);
+	if (!c->client.stream.is_tcp &&
+	    getsockopt(c->client.stream.fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
+		text_printf(t, " pid %d uid %u", (int)who.pid, (unsigned)who.uid);
+}
+
+WORKER_ONLY static void add_local(struct text *t, const struct conn *c)
+{
+	struct sockaddr_storage at;
+	socklen_t length = sizeof(at);
+	if (getsockname(c->client.stream.fd, (struct sockaddr *)&at, &length) < 0)
+		return;
+	struct netaddr address;
+	netaddr_from_kernel(&address, (struct sockaddr *)&at, length);
+	netaddr_canonicalise(&address);
+	netaddr_add_text(t, &address);
+}
+
+/* "10.0.0.1:80", or of a name "db.example:80 (10.0.0.1:80)". */
+WORKER_ONLY static void add_upstream(struct text *t, const struct conn *c)
+{
+	endpoint_add_text(t, c->upstream_at);
+	if (c->upstream_at->kind != ENDPOINT_NAME)
+		return;
+	text_add(t, " (");
+	peer_addr_add_text(t, &c->upstream_peer);
+	text_add(t, ")");
+}
+
+void conn_report_close(struct conn *c, enum close_reason reason)
+{
+	if (!log_wants(LOG_LEVEL_INFO))
+		return;
+	char bytes[3][NETADDR_TEXT_BYTES];
+	struct text peer;
+	struct text local;
+	struct text upstream;
+	text_init(&peer, bytes[0], sizeof(bytes[0]));
+	text_init(&local, bytes[1], sizeof(bytes[1]));
+	text_init(&upstream, bytes[2], sizeof(bytes[2]));
+	add_peer(&peer, c);
+	add_local(&local, c);
+	if (c->upstream_at)
+		add_upstream(&upstream, c);
+
+	struct close_facts facts = {
+		.connection = c->number,
+		.listener = c->listener->name,
+		.service = c->service->group->name,
+		.peer = peer.at,
+		.local = local.at,
+		.upstream = c->upstream_at ? upstream.at : NULL,
+		.duration_ms = worker_now_ms(c->worker) - c->opened_ms,
+		.bytes_in = c->client.stream.bytes_in,
+		.bytes_out = c->client.stream.bytes_out,
+		.reason = close_reason_facts[reason].name,
+		.reason_text = close_reason_facts[reason].text,
+		.is_error = close_reason_facts[reason].is_error,
+		.client_tcp = tcp_facts(&c->client.stream),
+		.upstream_tcp = tcp_facts(&c->upstream.stream),
+	};
+	close_record_write(&facts);
+}

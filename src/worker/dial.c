@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/dial.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "base/must.h"
+#include "base/socket.h"
+#include "config/socket_options.h"
+#include "report/log.h"
+#include "worker/conn_priv.h"
+#include "worker/resolver.h"
+#include "worker/worker.h"
+
+/* How long to wait before a UNIX upstream whose backlog was full is tried again: the kernel tells nobody when it has room. */
+#define BACKLOG_RETRY_MS 10
+
+enum dial_wait {
+	WAIT_NOTHING,
+	WAIT_NAME,    /* the resolver's answer */
+	WAIT_CONNECT, /* the kernel's */
+	WAIT_BACKLOG, /* a moment, then the same address again */
+};
+
+struct dial {
+	struct conn *conn;		  /* borrowed */
+	const struct endpoint *upstreams; /* borrowed from the configuration */
+	unsigned count;
+	unsigned first;
+	unsigned begun; /* upstreams that were begun with */
+
+	const struct endpoint *at; /* the upstream that is being tried */
+	struct peer_addr addresses[RESOLVER_ADDRESSES_MAX];
+	unsigned address_count; /* of `at` */
+	unsigned address;	/* the one that is being tried */
+
+	enum dial_wait wait;
+	struct name_waiter waiter;
+	bool in_lookup; /* an answer now comes at once: its asker goes on, not the answer */
+	struct timer timer;
+	uint64_t deadline_ms; /* of the whole */
+	uint64_t attempt_ms;  /* until when this attempt may last */
+	enum close_reason last;
+};
+
+static struct log_limit connect_failures = LOG_LIMIT_INIT("connects to upstreams that failed");
+
+WORKER_ONLY static void dial_next(struct dial *d);
+WORKER_ONLY static void timer_fired(struct timer *t, uint64_t now_ms);
+WORKER_ONLY static void name_answered(struct name_waiter *w, const struct peer_addr *addresses, unsigned count);
+
+void dial_start(struct conn *c, const struct endpoint *upstreams, unsigned count, uint64_t first)
+{
+	must(count > 0);
+	struct dial *d = calloc(1, sizeof(*d));
+	if (!d) {
+		conn_close(c, CLOSE_no_memory);
+		return;
+	}
+	c->dial = d;
+	d->conn = c;
+	d->upstreams = upstreams;
+	d->count = count;
+	d->first = (unsigned)(first % count);
+	d->last = CLOSE_connect_timeout;
+	d->deadline_ms = worker_now_ms(c->worker) + c->listener->timeouts.connect_ms;
+	name_waiter_init(&d->waiter, name_answered);
+	timer_init(&d->timer, timer_fired);
+	dial_next(d);
+}
+
+struct dial *dial_destroy(struct dial *d)
+{
+	if (!d)
+		return NULL;
+	resolver_cancel(&d->waiter);
+	timer_stop(&d->timer);
+	free(d);
+	return NULL;
+}
+
+/* An attempt gets its share of the time that is left: one that hangs leaves some for those behind it. */
+WORKER_ONLY static void start_attempt(struct dial *d)
+{
+	uint64_t now_ms = worker_now_ms(d->conn->worker);
+	uint64_t left_ms = d->deadline_ms > now_ms ? d->deadline_ms - now_ms : 0;
+	unsigned behind = d->count - d->begun;
+	if (d->address < d->address_count)
+		behind += d->address_count - d->address - 1;
+	d->attempt_ms = now_ms + left_ms / (behind + 1);
+}
+
+WORKER_ONLY static void wait_for(struct dial *d, enum dial_wait wait, uint64_t until_ms)
+{
+	d->wait = wait;
+	timer_start(&d->conn->worker->timers, &d->timer, until_ms);
+}
+
+static enum close_reason reason_of(int error)
+{
+	switch (-error) {
+	case ECONNREFUSED:
+	case ECONNRESET:
+	case ENOENT:
+	case EAGAIN:
+		return CLOSE_upstream_refused;
+	case ETIMEDOUT:
+		return CLOSE_connect_timeout;
+	case EMFILE:
+	case ENFILE:
+		return CLOSE_no_descriptors;
+	case ENOMEM:
+	case ENOBUFS:
+	case ENOSPC:
+		return CLOSE_no_memory;
+	default:
+		return CLOSE_upstream_unreachable;
+	}
+}
+
+/* The socket address that is being tried. */
+static void current_address(const struct dial *d, struct netaddr *to)
+{
+	if (d->at->kind == ENDPOINT_NAME) {
+		const struct peer_addr *a = &d->addresses[d->address];
+		netaddr_from_kernel(to, &a->u.any, sizeof(a->u));
+		netaddr_set_port(to, d->at->port);
+	} else {
+		*to = d->at->address;
+	}
+}
+
+WORKER_ONLY static void attempt_failed(struct dial *d, int error)
+{
+	struct conn *c = d->conn;
+	stream_close(&c->upstream.stream, true);
+	d->last = reason_of(error);
+	if (!log_allowed(&connect_failures, worker_now_ms(c->worker)))
+		return;
+	struct netaddr address;
+	current_address(d, &address);
+	char bytes[NETADDR_TEXT_BYTES];
+	struct text where;
+	text_init(&where, bytes, sizeof(bytes));
+	netaddr_add_text(&where, &address);
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_WARNING, LOG_UPSTREAM_FAILED);
+	log_field(&r, "USHER_LISTENER", "%s", c->listener->name);
+	log_field(&r, "USHER_UPSTREAM", "%s", where.at);
+	log_field(&r, "USHER_CONNECTION", "%llu", (unsigned long long)c->number);
+	log_submit(&r, "%s: connect %s: %s", c->listener->name, where.at,
+		   error == -EAGAIN ? "its backlog is full" : strerror(-error));
+}
+
+WORKER_ONLY static int open_socket(struct dial *d, const struct netaddr *address)
+{
+	struct conn *c = d->conn;
+	bool is_tcp = address->u.any.sa_family != AF_UNIX;
+	int fd = socket(address->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	struct socket_options options = config_socket_options(c->listener);
+	const char *which;
+	int failed = socket_set_options(fd, is_tcp, &options, &which);
+	if (failed) {
+		fd_close(&fd);
+		return failed;
+	}
+	stream_open_take_fd(&c->upstream.stream, &transport_plain, &fd, is_tcp);
+	return 0;
+}
+
+/* Returns 0 when it is connected, -EINPROGRESS, or -errno. */
+WORKER_ONLY static int try_address(struct dial *d)
+{
+	struct conn *c = d->conn;
+	struct netaddr address;
+	current_address(d, &address);
+	int failed = open_socket(d, &address);
+	if (failed)
+		return failed;
+	int result = connect(c->upstream.stream.fd, &address.u.any, address.length) < 0 ? -errno : 0;
+	if (result && result != -EINPROGRESS)
+		return result;
+	failed = poller_add(&c->worker->poller, c->upstream.stream.fd, &c->upstream.watch, CONN_WATCHED);
+	return failed ? failed : result;
+}
+
+WORKER_ONLY static void succeed(struct dial *d, unsigned events)
+{
+	struct conn *c = d->conn;
+	struct netaddr address;
+	current_address(d, &address);
+	c->upstream_at = d->at;
+	peer_addr_from(&c->upstream_peer, &address);
+	stream_note(&c->upstream.stream, events);
+	c->dial = dial_destroy(d);
+	conn_dialed(c);
+}
+
+/* Begins with the next upstream. Returns false when it has to wait for the name. */
+WORKER_ONLY static bool begin_upstream(struct dial *d)
+{
+	d->at = &d->upstreams[(d->first + d->begun) % d->count];
+	d->begun++;
+	d->address = 0;
+	d->address_count = 1;
+	if (d->at->kind != ENDPOINT_NAME)
+		return true;
+	d->address_count = 0;
+	start_attempt(d);
+	wait_for(d, WAIT_NAME, d->attempt_ms);
+	d->in_lookup = true;
+	resolver_lookup(d->conn->worker->resolver, d->at->name, &d->waiter);
+	d->in_lookup = false;
+	return d->wait == WAIT_NOTHING;
+}
+
+/* Tries what there is to try until something has to be waited for, one has answered, or none is left. */
+WORKER_ONLY static void dial_next(struct dial *d)
+{
+	for (;;) {
+		if (worker_now_ms(d->conn->worker) >= d->deadline_ms) {
+			conn_close(d->conn, CLOSE_connect_timeout);
+			return;
+		}
+		if (d->address >= d->address_count) {
+			if (d->begun == d->count || d->last == CLOSE_no_descriptors) {
+				conn_close(d->conn, d->last);
+				return;
+			}
+			if (!begin_upstream(d))
+				return;
+			continue;
+		}
+		if (d->wait != WAIT_BACKLOG)
+			start_attempt(d);
+		d->wait = WAIT_NOTHING;
+		int result = try_address(d);
+		if (result == 0) {
+			succeed(d, 0);
+			return;
+		}
+		if (result == -EINPROGRESS) {
+			wait_for(d, WAIT_CONNECT, d->attempt_ms);
+			return;
+		}
+		if (result == -EAGAIN && worker_now_ms(d->conn->worker) + BACKLOG_RETRY_MS < d->attempt_ms) {
+			stream_close(&d->conn->upstream.stream, false);
+			wait_for(d, WAIT_BACKLOG, worker_now_ms(d->conn->worker) + BACKLOG_RETRY_MS);
+			return;
+		}
+		attempt_failed(d, result);
+		d->address++;
+	}
+}
+
+WORKER_ONLY static void name_answered(struct name_waiter *w, const struct peer_addr *addresses, unsigned count)
+{
+	struct dial *d = CONTAINER_OF(w, struct dial, waiter);
+	timer_stop(&d->timer);
+	if (count > 0)
+		memcpy(d->addresses, addresses, count * sizeof(*addresses));
+	else
+		d->last = CLOSE_upstream_unresolved;
+	d->address_count = count;
+	d->wait = WAIT_NOTHING;
+	if (!d->in_lookup)
+		dial_next(d);
+}
+
+WORKER_ONLY static void timer_fired(struct timer *t, uint64_t now_ms UNUSED)
+{
+	struct dial *d = CONTAINER_OF(t, struct dial, timer);
+	switch (d->wait) {
+	case WAIT_NAME:
+		resolver_cancel(&d->waiter);
+		d->last = CLOSE_upstream_unresolved;
+		d->wait = WAIT_NOTHING;
+		break;
+	case WAIT_CONNECT:
+		attempt_failed(d, -ETIMEDOUT);
+		d->address++;
+		d->wait = WAIT_NOTHING;
+		break;
+	case WAIT_BACKLOG:
+	case WAIT_NOTHING:
+		break;
+	}
+	dial_next(d);
+}
+
+void dial_ready(struct dial *d, unsigned events)
+{
+	if (d->wait != WAIT_CONNECT)
+		return;
+	int failed = events & POLLER_HANGUP ? socket_take_error(d->conn->upstream.stream.fd) : 0;
+	if (failed) {
+		timer_stop(&d->timer);
+		attempt_failed(d, failed);
+		d->address++;
+		d->wait = WAIT_NOTHING;
+		dial_next(d);
+	} else if (events & (POLLER_WRITE | POLLER_HANGUP)) {
+		succeed(d, events);
+	}
+}

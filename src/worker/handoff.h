@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* The way from the acceptor to the workers: a fixed pool of workers, each with a bounded queue. What front/ and daemon/
+ * know of workers is here. */
+#ifndef WORKER_HANDOFF_H
+#define WORKER_HANDOFF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/netaddr.h"
+#include "base/role.h"
+#include "config/config.h"
+#include "report/counters.h"
+#include "worker/close_reason.h"
+#include "worker/doorbell.h"
+
+/* A connection on its way to a worker. */
+struct seat {
+	int fd; /* owned, non-blocking */
+	bool is_tcp;
+	struct peer_addr peer;			/* canonical */
+	uint64_t connection;			/* its number, unique since the start */
+	uint64_t serial;			/* its number on its listener: what a service takes turns by */
+	struct config *config;			/* ref */
+	const struct listener_config *listener; /* borrowed from config */
+	struct account *account;		/* ref; counts this connection already */
+	unsigned descriptors;			/* what was taken of the pool's for it */
+};
+
+/* What main can ask of a worker; each is answered by what it does. */
+enum worker_command {
+	WORKER_RECONFIGURE, /* the configuration has changed: `config` is the new one */
+	WORKER_CLOSE_ALL,   /* close what is still open, because usherd stops */
+	WORKER_STOP,	    /* end the thread once nothing is open */
+};
+
+#define POOL_WORKERS_MAX 256
+#define HANDOFF_QUEUE_LENGTH 1024
+
+struct pool;
+
+/* Makes `n` workers and starts their threads. Takes nothing; `config` is what the workers' own settings come from.
+ * Returns 0 or -errno (nothing is left running then). */
+int pool_create(struct pool **to, unsigned n, struct config *config) MUST_CHECK MAIN_ONLY;
+
+/* After WORKER_STOP: waits for the threads and frees everything. Returns NULL; accepts NULL. */
+struct pool *pool_destroy(struct pool *p) MAIN_ONLY;
+
+/* The worker with the fewest connections that has room in its queue, or -EAGAIN when none has. */
+int pool_pick(struct pool *p) MUST_CHECK MAIN_ONLY;
+
+/* Hands a connection to the worker that pool_pick named. Takes all that the seat owns. */
+void pool_seat(struct pool *p, unsigned worker, const struct seat *seat) MAIN_ONLY;
+
+/* Posts a command to every worker. There is always room for these. */
+void pool_command(struct pool *p, enum worker_command command, struct config *config) MAIN_ONLY;
+
+/* Rung when a connection has ended or a queue has room again, if it is awaited. */
+struct doorbell *pool_doorbell(struct pool *p);
+
+/* Takes `n` descriptors from what connections may have. Returns whether they are within `limit`; if not, none is taken. */
+bool pool_take_descriptors(struct pool *p, unsigned n, unsigned limit) MUST_CHECK MAIN_ONLY;
+void pool_give_descriptors(struct pool *p, unsigned n) MAIN_ONLY;
+unsigned pool_descriptors(const struct pool *p);
+
+/* Connections that are on a worker or on their way to one. */
+uint64_t pool_open(const struct pool *p) MAIN_ONLY;
+
+unsigned pool_workers(const struct pool *p);
+
+/* A worker's counters. Thread: any. */
+const struct counters *pool_counters(const struct pool *p, unsigned worker);
+
+/* How long worker `i` has been in one turn of its loop, or has left its queue lying while it sleeps, in ms; 0 when it is fine. */
+uint64_t pool_stuck_ms(struct pool *p, unsigned worker, uint64_t now_ms) MAIN_ONLY;
+
+#endif

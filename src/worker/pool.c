@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/must.h"
+#include "worker/handoff.h"
+#include "worker/worker.h"
+
+struct pool {
+	struct doorbell doorbell;
+	atomic_uint descriptors; /* that connections have, or will have */
+	unsigned count;
+	struct worker *workers; /* owned */
+};
+
+int pool_create(struct pool **to, unsigned n, struct config *config)
+{
+	must(n > 0 && n <= POOL_WORKERS_MAX);
+	struct pool *p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	int failed = doorbell_init(&p->doorbell);
+	if (failed) {
+		free(p);
+		return failed;
+	}
+	atomic_init(&p->descriptors, 0);
+	/* workers hold cache-line-aligned counters */
+	p->workers = aligned_alloc(CACHE_LINE_BYTES, n * sizeof(*p->workers));
+	if (!p->workers) {
+		failed = -ENOMEM;
+		goto fail;
+	}
+	for (; p->count < n; p->count++) {
+		struct worker *w = &p->workers[p->count];
+		*w = (struct worker){.index = p->count, .wake_fd = -1, .doorbell = &p->doorbell};
+		w->descriptors = &p->descriptors;
+		failed = worker_start(w, config);
+		if (failed)
+			goto fail;
+	}
+	*to = p;
+	return 0;
+
+fail:
+	if (p->workers)
+		pool_command(p, WORKER_STOP, NULL);
+	pool_destroy(p);
+	return failed;
+}
+
+struct pool *pool_destroy(struct pool *p)
+{
+	if (!p)
+		return NULL;
+	for (unsigned i = 0; i < p->count; i++)
+		worker_join(&p->workers[i]);
+	free(p->workers);
+	doorbell_fini(&p->doorbell);
+	free(p);
+	return NULL;
+}
+
+int pool_pick(struct pool *p)
+{
+	int best = -EAGAIN;
+	uint64_t fewest = UINT64_MAX;
+	for (unsigned i = 0; i < p->count; i++) {
+		struct worker *w = &p->workers[i];
+		if (queue_full(&w->queue))
+			continue;
+		uint64_t open = w->seated - counter_read(&w->counters.closed);
+		if (open < fewest) {
+			fewest = open;
+			best = (int)i;
+		}
+	}
+	return best;
+}
+
+void pool_seat(struct pool *p, unsigned worker, const struct seat *seat)
+{
+	must(worker < p->count);
+	struct worker *w = &p->workers[worker];
+	w->seated++;
+	queue_put(&w->queue, seat);
+	worker_wake(w);
+}
+
+void pool_command(struct pool *p, enum worker_command command, struct config *config)
+{
+	for (unsigned i = 0; i < p->count; i++) {
+		struct worker *w = &p->workers[i];
+		if (command == WORKER_RECONFIGURE)
+			config_unref(atomic_exchange(&w->next_config, config_ref(config)));
+		atomic_fetch_or(&w->commands, 1U << command);
+		worker_wake(w);
+	}
+}
+
+struct doorbell *pool_doorbell(struct pool *p)
+{
+	return &p->doorbell;
+}
+
+bool pool_take_descriptors(struct pool *p, unsigned n, unsigned limit)
+{
+	/* main alone takes, so what it reads can only shrink before it adds */
+	if (atomic_load_explicit(&p->descriptors, memory_order_relaxed) + n > limit)
+		return false;
+	atomic_fetch_add_explicit(&p->descriptors, n, memory_order_relaxed);
+	return true;
+}
+
+void pool_give_descriptors(struct pool *p, unsigned n)
+{
+	atomic_fetch_sub_explicit(&p->descriptors, n, memory_order_relaxed);
+}
+
+unsigned pool_descriptors(const struct pool *p)
+{
+	return atomic_load_explicit(&p->descriptors, memory_order_relaxed);
+}
+
+uint64_t pool_open(const struct pool *p)
+{
+	uint64_t open = 0;
+	for (unsigned i = 0; i < p->count; i++)
+		open += p->workers[i].seated - counter_read(&p->workers[i].counters.closed);
+	return open;
+}
+
+unsigned pool_workers(const struct pool *p)
+{
+	return p->count;
+}
+
+const struct counters *pool_counters(const struct pool *p, unsigned worker)
+{
+	must(worker < p->count);
+	return &p->workers[worker].counters;
+}
+
+uint64_t pool_stuck_ms(struct pool *p, unsigned worker, uint64_t now_ms)
+{
+	must(worker < p->count);
+	struct worker *w = &p->workers[worker];
+	uint64_t began = atomic_load(&w->turn_began_ms);
+	if (began) {
+		w->lying_since_ms = 0;
+		return now_ms > began ? now_ms - began : 0;
+	}
+	if (queue_length(&w->queue) == 0 && atomic_load(&w->commands) == 0)
+		w->lying_since_ms = 0;
+	else if (!w->lying_since_ms)
+		w->lying_since_ms = now_ms;
+	return w->lying_since_ms ? now_ms - w->lying_since_ms : 0;
+}

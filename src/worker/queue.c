@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+
+int queue_init(struct queue *q)
+{
+	atomic_init(&q->head, 0);
+	atomic_init(&q->tail, 0);
+	q->seats = calloc(HANDOFF_QUEUE_LENGTH, sizeof(*q->seats));
+	return q->seats ? 0 : -ENOMEM;
+}
+
+void queue_fini(struct queue *q)
+{
+	free(q->seats);
+	q->seats = NULL;
+}
+
+unsigned queue_length(const struct queue *q)
+{
+	unsigned head = atomic_load_explicit(&q->head, memory_order_acquire);
+	unsigned tail = atomic_load_explicit(&q->tail, memory_order_acquire);
+	return tail - head;
+}
+
+void queue_put(struct queue *q, const struct seat *seat)
+{
+	must(!queue_full(q));
+	unsigned tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
+	q->seats[tail % HANDOFF_QUEUE_LENGTH] = *seat;
+	atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
+}
+
+bool queue_take(struct queue *q, struct seat *to)
+{
+	unsigned head = atomic_load_explicit(&q->head, memory_order_relaxed);
+	if (head == atomic_load_explicit(&q->tail, memory_order_acquire))
+		return false;
+	*to = q->seats[head % HANDOFF_QUEUE_LENGTH];
+	atomic_store_explicit(&q->head, head + 1, memory_order_release);
+	return true;
+}

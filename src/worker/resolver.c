@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/resolver.h"
+
+#include <ares.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/attr.h"
+#include "base/poller.h"
+#include "base/timer.h"
+#include "report/log.h"
+#include "worker/worker.h"
+
+/* After a failure the name is not asked for again for this long. */
+#define RETRY_MS 2000
+
+/* The longest list of servers as c-ares takes it. */
+#define SERVERS_TEXT_BYTES 2048
+
+/* A descriptor of c-ares. */
+struct ares_socket {
+	struct watch watch;
+	struct list node;
+	struct resolver *resolver; /* borrowed */
+	int fd;			   /* borrowed from c-ares */
+};
+
+/* A host name that somebody has asked for. */
+struct name {
+	struct list node;
+	struct resolver *resolver; /* borrowed */
+	struct list waiters;	   /* of struct name_waiter */
+	uint64_t expires_ms;
+	bool asking;
+	unsigned count;
+	struct peer_addr addresses[RESOLVER_ADDRESSES_MAX];
+	char text[];
+};
+
+struct resolver {
+	struct worker *worker; /* borrowed */
+	struct config *config; /* ref; NULL: the worker's, at the first lookup */
+	ares_channel channel;
+	bool open;	 /* there is a channel */
+	bool stale;	 /* make a new channel when nothing is under way */
+	bool in_callback; /* c-ares is on the stack */
+	unsigned under_way;
+	struct timer timer;
+	struct list names;
+	struct list sockets;
+	struct list dead; /* sockets that are closed; freed at the end of the turn */
+};
+
+static struct log_limit name_failures = LOG_LIMIT_INIT("names that did not resolve");
+
+WORKER_ONLY static void process(struct resolver *r, int read_fd, int write_fd);
+
+void name_waiter_init(struct name_waiter *w,
+		      void (*done)(struct name_waiter *w, const struct peer_addr *addresses, unsigned count))
+{
+	list_init(&w->node);
+	w->done = done;
+}
+
+WORKER_ONLY static void timer_fired(struct timer *t, uint64_t now_ms UNUSED)
+{
+	process(CONTAINER_OF(t, struct resolver, timer), ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+struct resolver *resolver_create(struct worker *worker)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+	if (!r)
+		return NULL;
+	r->worker = worker;
+	timer_init(&r->timer, timer_fired);
+	list_init(&r->names);
+	list_init(&r->sockets);
+	list_init(&r->dead);
+	return r;
+}
+
+void resolver_sweep(struct resolver *r)
+{
+	while (!list_empty(&r->dead)) {
+		struct ares_socket *s = CONTAINER_OF(r->dead.next, struct ares_socket, node);
+		list_remove(&s->node);
+		free(s);
+	}
+}
+
+/* Forgets names that are not being asked for just now. */
+WORKER_ONLY static void forget_names(struct resolver *r)
+{
+	struct list *next;
+	for (struct list *l = r->names.next; l != &r->names; l = next) {
+		next = l->next;
+		struct name *name = CONTAINER_OF(l, struct name, node);
+		if (name->asking)
+			continue;
+		list_remove(l);
+		free(name);
+	}
+}
+
+WORKER_ONLY static void close_channel(struct resolver *r)
+{
+	if (r->open)
+		ares_destroy(r->channel); /* closes its sockets through socket_changed */
+	r->open = false;
+	timer_stop(&r->timer);
+}
+
+struct resolver *resolver_destroy(struct resolver *r)
+{
+	if (!r)
+		return NULL;
+	close_channel(r);
+	forget_names(r);
+	resolver_sweep(r);
+	config_unref(r->config);
+	free(r);
+	return NULL;
+}
+
+void resolver_reconfigure(struct resolver *r, const struct config *config UNUSED)
+{
+	r->config = config_unref(r->config);
+	r->stale = true;
+	forget_names(r);
+}
+
+WORKER_ONLY static void arm_timer(struct resolver *r)
+{
+	struct timeval longest = {.tv_sec = 60, .tv_usec = 0};
+	struct timeval wait;
+	if (!r->open || r->under_way == 0) {
+		timer_stop(&r->timer);
+		return;
+	}
+	const struct timeval *t = ares_timeout(r->channel, &longest, &wait);
+	uint64_t ms = (uint64_t)t->tv_sec * 1000 + (uint64_t)(t->tv_usec + 999) / 1000;
+	timer_start(&r->worker->timers, &r->timer, worker_now_ms(r->worker) + ms);
+}
+
+WORKER_ONLY static void process(struct resolver *r, int read_fd, int write_fd)
+{
+	if (!r->open)
+		return;
+	r->in_callback = true;
+	ares_process_fd(r->channel, read_fd, write_fd);
+	r->in_callback = false;
+	arm_timer(r);
+}
+
+WORKER_ONLY static void socket_ready(struct watch *watch, unsigned events)
+{
+	struct ares_socket *s = CONTAINER_OF(watch, struct ares_socket, watch);
+	if (s->fd < 0)
+		return;
+	int read_fd = events & (POLLER_READ | POLLER_END | POLLER_HANGUP) ? s->fd : ARES_SOCKET_BAD;
+	int write_fd = events & POLLER_WRITE ? s->fd : ARES_SOCKET_BAD;
+	process(s->resolver, read_fd, write_fd);
+}
+
+WORKER_ONLY static struct ares_socket *find_socket(struct resolver *r, int fd)
+{
+	for (struct list *l = r->sockets.next; l != &r->sockets; l = l->next) {
+		struct ares_socket *s = CONTAINER_OF(l, struct ares_socket, node);
+		if (s->fd == fd)
+			return s;
+	}
+	return NULL;
+}
+
+/* c-ares tells what it wants to know of a socket. If it cannot be watched, its lookup times out. */
+WORKER_ONLY static void socket_changed(void *arg, ares_socket_t fd, int readable, int writable)
+{
+	struct resolver *r = arg;
+	struct ares_socket *s = find_socket(r, fd);
+	unsigned what = (readable ? POLLER_READ : 0U) | (writable ? POLLER_WRITE : 0U);
+	if (s && what) {
+		(void)!poller_change(&r->worker->poller, fd, &s->watch, what);
+		return;
+	}
+	if (s) {
+		poller_remove(&r->worker->poller, fd);
+		s->fd = -1;
+		list_remove(&s->node);
+		list_append(&r->dead, &s->node);
+		return;
+	}
+	if (!what)
+		return;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return;
+	s->watch.ready = socket_ready;
+	s->resolver = r;
+	s->fd = fd;
+	list_append(&r->sockets, &s->node);
+	(void)!poller_add(&r->worker->poller, fd, &s->watch, what);
+}
+
+WORKER_ONLY static int set_servers(struct resolver *r, const struct option_list *servers)
+{
+	char bytes[SERVERS_TEXT_BYTES];
+	struct text csv;
+	text_init(&csv, bytes, sizeof(bytes));
+	for (unsigned i = 0; i < servers->count; i++) {
+		text_add(&csv, i > 0 ? "," : "");
+		text_add(&csv, servers->at[i]);
+	}
+	return csv.cut ? ARES_EBADSTR : ares_set_servers_ports_csv(r->channel, csv.at);
+}
+
+/* Makes the channel, anew when the settings have changed. Returns 0 or c-ares' error. */
+WORKER_ONLY static int open_channel(struct resolver *r)
+{
+	if (r->open && !(r->stale && r->under_way == 0 && !r->in_callback))
+		return ARES_SUCCESS;
+	close_channel(r);
+	if (!r->config)
+		r->config = config_ref(r->worker->config);
+	const struct resolver_config *settings = &r->config->resolver;
+	struct ares_options options = {
+		.timeout = (int)settings->timeout_ms,
+		.tries = settings->tries,
+		.sock_state_cb = socket_changed,
+		.sock_state_cb_data = r,
+	};
+	int failed = ares_init_options(&r->channel, &options,
+				       ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+	if (failed)
+		return failed;
+	r->open = true;
+	r->stale = false;
+	return settings->servers.count > 0 ? set_servers(r, &settings->servers) : ARES_SUCCESS;
+}
+
+WORKER_ONLY static struct name *find_name(struct resolver *r, const char *text)
+{
+	for (struct list *l = r->names.next; l != &r->names; l = l->next) {
+		struct name *name = CONTAINER_OF(l, struct name, node);
+		if (strcmp(name->text, text) == 0)
+			return name;
+	}
+	size_t length = strlen(text);
+	struct name *name = calloc(1, sizeof(*name) + length + 1);
+	if (!name)
+		return NULL;
+	memcpy(name->text, text, length);
+	name->resolver = r;
+	list_init(&name->waiters);
+	list_append(&r->names, &name->node);
+	return name;
+}
+
+WORKER_ONLY static void answer_waiters(struct name *name)
+{
+	while (!list_empty(&name->waiters)) {
+		struct name_waiter *w = CONTAINER_OF(name->waiters.next, struct name_waiter, node);
+		list_remove(&w->node);
+		w->done(w, name->addresses, name->count);
+	}
+}
+
+/* Takes over what was found. Returns the shortest TTL in seconds. */
+WORKER_ONLY static int take_addresses(struct name *name, const struct ares_addrinfo *found)
+{
+	int ttl_s = INT32_MAX;
+	name->count = 0;
+	for (const struct ares_addrinfo_node *n = found->nodes; n; n = n->ai_next) {
+		if (n->ai_ttl < ttl_s)
+			ttl_s = n->ai_ttl;
+		if (name->count == RESOLVER_ADDRESSES_MAX)
+			continue;
+		struct netaddr address;
+		netaddr_from_kernel(&address, n->ai_addr, n->ai_addrlen);
+		netaddr_canonicalise(&address);
+		netaddr_set_port(&address, 0);
+		peer_addr_from(&name->addresses[name->count++], &address);
+	}
+	return ttl_s > 0 ? ttl_s : 0;
+}
+
+WORKER_ONLY static void failed_to_find(struct name *name, int status)
+{
+	/* it is said to exist no more: the old addresses may be somebody else's by now */
+	if (status == ARES_ENOTFOUND || status == ARES_ENODATA)
+		name->count = 0;
+	struct worker *w = name->resolver->worker;
+	uint64_t now_ms = worker_now_ms(w);
+	name->expires_ms = now_ms + RETRY_MS;
+	if (!log_allowed(&name_failures, now_ms))
+		return;
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_WARNING, LOG_NAME_FAILED);
+	log_field(&r, "USHER_NAME", "%s", name->text);
+	log_submit(&r, "resolve %s: %s%s", name->text, ares_strerror(status),
+		   name->count > 0 ? "; its old addresses go on being used" : "");
+}
+
+WORKER_ONLY static void found(void *arg, int status, int timeouts UNUSED, struct ares_addrinfo *result)
+{
+	struct name *name = arg;
+	struct resolver *r = name->resolver;
+	r->under_way--;
+	name->asking = false;
+	if (status == ARES_SUCCESS && result && result->nodes) {
+		const struct resolver_config *settings = &r->worker->config->resolver;
+		uint64_t ttl_ms = (uint64_t)take_addresses(name, result) * 1000;
+		if (ttl_ms < settings->ttl_min_ms)
+			ttl_ms = settings->ttl_min_ms;
+		if (ttl_ms > settings->ttl_max_ms)
+			ttl_ms = settings->ttl_max_ms;
+		name->expires_ms = worker_now_ms(r->worker) + ttl_ms;
+	} else {
+		failed_to_find(name, status == ARES_SUCCESS ? ARES_ENODATA : status);
+	}
+	if (result)
+		ares_freeaddrinfo(result);
+	answer_waiters(name);
+}
+
+void resolver_lookup(struct resolver *r, const char *text, struct name_waiter *waiter)
+{
+	struct name *name = find_name(r, text);
+	if (!name) {
+		waiter->done(waiter, NULL, 0);
+		return;
+	}
+	if (!name->asking && worker_now_ms(r->worker) < name->expires_ms) {
+		waiter->done(waiter, name->addresses, name->count);
+		return;
+	}
+	list_append(&name->waiters, &waiter->node);
+	if (name->asking)
+		return;
+	int failed = open_channel(r);
+	name->asking = true;
+	r->under_way++;
+	if (failed) {
+		found(name, failed, 0, NULL);
+		return;
+	}
+	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	bool nested = r->in_callback;
+	r->in_callback = true;
+	ares_getaddrinfo(r->channel, name->text, NULL, &hints, found, name);
+	r->in_callback = nested;
+	arm_timer(r);
+}
+
+void resolver_cancel(struct name_waiter *waiter)
+{
+	list_remove(&waiter->node);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker: a thread and everything it owns. For the files of this folder. */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/poller.h"
+#include "base/role.h"
+#include "base/timer.h"
+#include "config/config.h"
+#include "report/counters.h"
+#include "worker/doorbell.h"
+#include "worker/queue.h"
+
+struct resolver;
+
+struct worker {
+	/* set before the thread starts, then only read */
+	unsigned index;
+	int wake_fd;		    /* owned: an eventfd */
+	struct doorbell *doorbell;  /* borrowed from the pool */
+	atomic_uint *descriptors;   /* borrowed from the pool: what all connections have taken */
+	pthread_t thread;
+
+	/* shared with main */
+	struct queue queue;
+	atomic_bool asleep;			/* the worker waits, or is about to: wake it */
+	atomic_uint commands;			/* a bit each */
+	_Atomic(struct config *) next_config;	/* ref, on its way with WORKER_RECONFIGURE */
+	_Atomic uint64_t turn_began_ms;		/* 0: it waits for something to do */
+	struct counters counters;
+
+	/* main's own */
+	uint64_t seated;
+	uint64_t lying_since_ms; /* since when its queue lies while it sleeps; 0: it does not */
+
+	/* the worker's own */
+	struct poller poller WORKER_FIELD;
+	struct watch wake WORKER_FIELD;
+	struct timer_wheel timers WORKER_FIELD;
+	uint64_t now_ms WORKER_FIELD;	   /* at the beginning of this turn */
+	struct list conns WORKER_FIELD;	   /* open */
+	struct list again WORKER_FIELD;	   /* to go on with in the next turn */
+	struct list dead WORKER_FIELD;	   /* closed in this turn; freed at its end */
+	uint8_t *scratch WORKER_FIELD;	   /* owned: STREAM_HELD_MAX_BYTES */
+	struct resolver *resolver WORKER_FIELD; /* owned */
+	struct config *config WORKER_FIELD; /* ref: what the worker's own settings come from */
+	bool stopping WORKER_FIELD;
+};
+
+/* The time of this turn of the loop. */
+uint64_t worker_now_ms(struct worker *w) WORKER_ONLY;
+
+/* Makes a worker and starts its thread. Returns 0 or -errno. Thread: main. */
+int worker_start(struct worker *w, struct config *config) MUST_CHECK;
+
+/* Waits for the thread, which WORKER_STOP has ended, and frees what the worker owns. Thread: main. */
+void worker_join(struct worker *w);
+
+/* Wakes it if it sleeps. Thread: main. */
+void worker_wake(struct worker *w);
+
+#endif
