@@ -52,8 +52,8 @@ struct listener_config {
 	int backlog; /* 0: the kernel's maximum */
 	bool reuse_address;
 	bool nodelay;
-	uint64_t defer_accept_ms; /* 0: off */
-	uint64_t user_timeout_ms; /* 0: off */
+	uint64_t defer_accept_ms;      /* 0: off */
+	uint64_t user_timeout_ms;      /* 0: off */
 	uint64_t receive_buffer_bytes; /* 0: the kernel's choice */
 	uint64_t send_buffer_bytes;
 	struct keepalive_config keepalive;
@@ -61,7 +61,7 @@ struct listener_config {
 	struct timeouts_config timeouts;
 	struct unix_config unix_socket;
 
-	unsigned service;   /* index into the services given to config_load */
+	unsigned service;     /* index into the services given to config_load */
 	void *service_values; /* owned: the struct of that service's option group */
 };
 

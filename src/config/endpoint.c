@@ -5,8 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define LISTEN_FORMS                                                                                                   \
-	"write ADDRESS:PORT, [IPV6]:PORT, *:PORT, unix:/PATH, unix:@NAME or systemd:NAME"
+#define LISTEN_FORMS "write ADDRESS:PORT, [IPV6]:PORT, *:PORT, unix:/PATH, unix:@NAME or systemd:NAME"
 #define UPSTREAM_FORMS "write HOST:PORT, ADDRESS:PORT, [IPV6]:PORT, unix:/PATH or unix:@NAME"
 #define LABEL_MAX 63
 #define HOST_MAX 253
@@ -78,7 +77,8 @@ static int split(struct parts *to, const char *text, const char *forms, const ch
 		rest = to->interface + to->interface_n;
 	}
 	if (*rest == '\0' && to->host_n > 0)
-		return wrong(why, to->brackets || !strpbrk(text, "/@") ? "the port is missing; write it after a colon" : forms);
+		return wrong(why, to->brackets || !strpbrk(text, "/@") ? "the port is missing; write it after a colon"
+								       : forms);
 	if (*rest != ':')
 		return wrong(why, forms);
 	if (!to->brackets && strchr(rest + 1, ':'))
@@ -137,13 +137,16 @@ static int parse_ip(struct netaddr *to, const struct parts *parts, const char **
 	int rc = netaddr_parse_ip(to, parts->host, parts->host_n, parts->port);
 
 	if (rc == -ENODEV)
-		return wrong(why, "there is no interface of the name after %; a link-local address needs the one it is on");
+		return wrong(why,
+			     "there is no interface of the name after %; a link-local address needs the one it is on");
 	if (rc < 0)
 		return parts->brackets ? wrong(why, "what stands in the brackets is no IPv6 address") : -ENOENT;
 	if (parts->brackets && !memchr(parts->host, ':', parts->host_n))
 		return wrong(why, "an IPv4 address stands without brackets: ADDRESS:PORT");
 	if (memchr(parts->host, '%', parts->host_n) && !is_link_local(to))
-		return wrong(why, "an interface inside the brackets is for link-local addresses; otherwise write [IPV6]%IF:PORT");
+		return wrong(
+			why,
+			"an interface inside the brackets is for link-local addresses; otherwise write [IPV6]%IF:PORT");
 	if (is_link_local(to) && to->u.in6.sin6_scope_id == 0)
 		return wrong(why, "a link-local address needs its interface: [fe80::1%IF]:PORT");
 	return 0;
@@ -213,7 +216,8 @@ static int check_label(const char *label, size_t n, const char **why)
 	for (size_t i = 0; i < n; i++) {
 		char c = label[i];
 		if (!(c >= 'a' && c <= 'z') && !is_digit(c) && c != '-' && c != '_')
-			return wrong(why, "the host name has a byte that is no letter, digit, hyphen, dot or underscore");
+			return wrong(why,
+				     "the host name has a byte that is no letter, digit, hyphen, dot or underscore");
 	}
 	return 0;
 }
@@ -230,6 +234,8 @@ static int parse_name(struct endpoint *to, const struct parts *parts, const char
 		to->name[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 	}
 	to->name[n] = '\0';
+	if (strcmp(to->name, "unix") == 0)
+		return wrong(why, "unix: begins a UNIX address; write a host of this name as unix.:PORT");
 	for (size_t begin = 0; begin <= without_dot;) {
 		size_t length = 0;
 		while (begin + length < without_dot && to->name[begin + length] != '.')
@@ -239,7 +245,9 @@ static int parse_name(struct endpoint *to, const struct parts *parts, const char
 			return rc;
 		bool last = begin + length == without_dot;
 		if (last && ends_in_number(to->name + begin, length))
-			return wrong(why, "this is neither an IPv4 address nor a host name: a name's last part is no number");
+			return wrong(
+				why,
+				"this is neither an IPv4 address nor a host name: a name's last part is no number");
 		begin += length + 1;
 	}
 	to->kind = ENDPOINT_NAME;
@@ -264,7 +272,8 @@ int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **
 	} else {
 		rc = split(&parts, text, UPSTREAM_FORMS, why);
 		if (rc == 0 && parts.interface)
-			rc = wrong(why, "an upstream has no interface; only a link-local address has, inside the brackets");
+			rc = wrong(why,
+				   "an upstream has no interface; only a link-local address has, inside the brackets");
 		if (rc == 0 && parts.port == 0)
 			rc = wrong(why, "an upstream's port is 1 to 65535");
 		if (rc == 0)
@@ -272,7 +281,8 @@ int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **
 		if (rc == -ENOENT)
 			rc = parse_name(&e, &parts, why);
 		else if (rc == 0 && is_unspecified(&e.address))
-			rc = wrong(why, "the unspecified address is no place to connect to; write 127.0.0.1 or [::1] for this machine");
+			rc = wrong(why, "the unspecified address is no place to connect to; write 127.0.0.1 or [::1] "
+					"for this machine");
 	}
 	if (rc < 0)
 		return -EINVAL;
@@ -282,7 +292,8 @@ int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **
 
 int endpoint_parse_server(struct netaddr *to, const char *text, const char **why)
 {
-	const char *forms = "a DNS server is an address, with a port or not; write 10.0.0.53, 10.0.0.53:5353, ::1 or [::1]:5353";
+	const char *forms =
+		"a DNS server is an address, with a port or not; write 10.0.0.53, 10.0.0.53:5353, ::1 or [::1]:5353";
 	struct parts parts = {.host = text, .host_n = strlen(text), .port = 53};
 	const char *colon = strchr(text, ':');
 	int rc;

@@ -12,7 +12,7 @@
 
 enum endpoint_kind {
 	ENDPOINT_ADDRESS, /* one socket address: TCP over IPv4 or IPv6, or UNIX */
-	ENDPOINT_ANY,	  /* "*:PORT": one socket of each family; `address` holds the port in an IPv6 wildcard address */
+	ENDPOINT_ANY, /* "*:PORT": one socket of each family; `address` holds the port in an IPv6 wildcard address */
 	ENDPOINT_SYSTEMD, /* "systemd:NAME": sockets that systemd passes under this name */
 	ENDPOINT_NAME,	  /* "example.org:80": a host name, for upstreams only */
 };

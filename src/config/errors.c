@@ -11,7 +11,7 @@
 #define LINE_BYTES 1024
 
 struct config_errors {
-	unsigned count;			/* all that were added */
+	unsigned count; /* all that were added */
 	unsigned kept;
 	char *lines[CONFIG_ERRORS_MAX]; /* owned */
 };

@@ -20,7 +20,7 @@ struct config_place {
  * arrival, the others are counted. Thread: whoever created it. */
 struct config_errors;
 
-struct config_errors *config_errors_create(void); /* NULL: no memory */
+struct config_errors *config_errors_create(void);		      /* NULL: no memory */
 struct config_errors *config_errors_destroy(struct config_errors *e); /* returns NULL; accepts NULL */
 
 /* Adds an error. `path` ("listeners.web.backlog") may be NULL or empty. Control characters in the message are escaped. */

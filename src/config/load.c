@@ -15,7 +15,7 @@
 static void number_strings(config_setting_t *setting, size_t *count)
 {
 	if (config_setting_type(setting) == CONFIG_TYPE_STRING)
-		config_setting_set_hook(setting, (void *)(uintptr_t)++*count);
+		config_setting_set_hook(setting, (void *)(uintptr_t)++ * count);
 	if (!config_setting_is_aggregate(setting))
 		return;
 	int length = config_setting_length(setting);
@@ -63,12 +63,13 @@ static void load_service(struct option_parse *p, struct listener_config *listene
 	if (count == 0) {
 		for (unsigned i = 0; i < services->count; i++)
 			text_printf(&names, "%s%s", i > 0 ? ", " : "", services->groups[i]->name);
-		option_parse_error(p, listener->place, NULL, "names no service; add the group of one of these: %s", names.at);
+		option_parse_error(p, listener->place, NULL, "names no service; add the group of one of these: %s",
+				   names.at);
 		return;
 	}
 	if (count > 1) {
-		option_parse_error(p, option_parse_place(p, found), NULL, "names %u services: %s; exactly one is allowed", count,
-				   names.at);
+		option_parse_error(p, option_parse_place(p, found), NULL,
+				   "names %u services: %s; exactly one is allowed", count, names.at);
 		return;
 	}
 	const struct option_group *group = services->groups[listener->service];
@@ -110,12 +111,13 @@ static void load_listener(struct option_parse *p, struct listener_config *listen
 	listener->name = config_setting_name(setting);
 	listener->place = option_parse_place(p, setting);
 	if (strlen(listener->name) > SCHEMA_LISTENER_NAME_MAX) {
-		option_parse_error(p, listener->place, NULL, "the name %.63s... is too long; %d bytes are allowed", listener->name,
-				   SCHEMA_LISTENER_NAME_MAX);
+		option_parse_error(p, listener->place, NULL, "the name %.63s... is too long; %d bytes are allowed",
+				   listener->name, SCHEMA_LISTENER_NAME_MAX);
 		return;
 	}
 	if (strchr(listener->name, '*')) {
-		option_parse_error(p, listener->place, listener->name, "a listener's name holds letters, digits, - and _ only");
+		option_parse_error(p, listener->place, listener->name,
+				   "a listener's name holds letters, digits, - and _ only");
 		return;
 	}
 	if (!option_parse_is_group(p, setting))
@@ -156,8 +158,9 @@ static void report_twice(struct option_parse *p, const struct claim *first, cons
 {
 	size_t where = option_parse_enter(p, again->listener->name);
 
-	option_parse_error(p, again->place, "listen", "\"%.120s\" is listened on already by listener %s (%s:%u)", again->text,
-			   first->listener->name, first->place.file ? first->place.file : "", first->place.line);
+	option_parse_error(p, again->place, "listen", "\"%.120s\" is listened on already by listener %s (%s:%u)",
+			   again->text, first->listener->name, first->place.file ? first->place.file : "",
+			   first->place.line);
 	option_parse_leave(p, where);
 }
 
@@ -208,7 +211,8 @@ static void load_listeners(struct option_parse *p, struct config *c, const confi
 	struct config_place place = source_place(p->snapshot->source, 0);
 
 	if (!setting) {
-		option_parse_error(p, place, schema_listeners.name, "missing; at least one listener is needed: "
+		option_parse_error(p, place, schema_listeners.name,
+				   "missing; at least one listener is needed: "
 				   "listeners: { NAME: { listen = \"...\"; SERVICE: { ... }; }; };");
 		return;
 	}

@@ -7,60 +7,72 @@
 #include "config/option_value.h"
 #include "config/schema.h"
 
-/* Prints text so that roff takes it as text: no escapes, no macro at the beginning of a line. */
-static void print_text(const char *text, FILE *to)
+/* mdoc wants short lines. */
+#define LINE_COLUMNS 78
+
+/* What roff would take for markup, and how it is written instead. */
+static const char *escape_of(char c)
 {
-	if (*text == '.' || *text == '\'')
-		fputs("\\&", to);
-	for (; *text; text++) {
-		switch (*text) {
-		case '\\':
-			fputs("\\e", to);
-			break;
-		case '-':
-			fputs("\\-", to);
-			break;
-		case '"':
-			fputs("\\(dq", to);
-			break;
-		case '\'':
-			fputs("\\(aq", to);
-			break;
-		case '`':
-			fputs("\\(ga", to);
-			break;
-		case '^':
-			fputs("\\(ha", to);
-			break;
-		case '~':
-			fputs("\\(ti", to);
-			break;
-		default:
-			putc(*text, to);
-			break;
-		}
+	switch (c) {
+	case '\\':
+		return "\\e";
+	case '-':
+		return "\\-";
+	case '"':
+		return "\\(dq";
+	case '\'':
+		return "\\(aq";
+	case '`':
+		return "\\(ga";
+	case '^':
+		return "\\(ha";
+	case '~':
+		return "\\(ti";
+	default:
+		return NULL;
 	}
 }
 
-/* Prints sentences, one a line, as mdoc wants them. */
-static void print_sentences(const char *text, FILE *to)
+/* Prints `n` bytes so that roff takes them as text. */
+static size_t print_bytes(const char *text, size_t n, FILE *to)
 {
-	char sentence[1024];
+	size_t columns = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *escape = escape_of(text[i]);
+		if (escape)
+			fputs(escape, to);
+		else
+			putc(text[i], to);
+		columns += escape ? strlen(escape) : 1;
+	}
+	return columns;
+}
+
+/* Prints words, on lines that are not too long; a sentence begins on a new line. */
+static void print_text(const char *text, FILE *to)
+{
+	size_t columns = 0;
 
 	while (*text) {
-		size_t n = 0;
-		while (text[n] && !(text[n] == '.' && text[n + 1] == ' ' && n + 2 < sizeof(sentence)))
-			n++;
-		n += text[n] == '.';
-		if (n >= sizeof(sentence))
-			n = sizeof(sentence) - 1;
-		memcpy(sentence, text, n);
-		sentence[n] = '\0';
-		print_text(sentence, to);
-		putc('\n', to);
+		size_t n = strcspn(text, " ");
+		if (columns + n >= LINE_COLUMNS) {
+			putc('\n', to);
+			columns = 0;
+		}
+		if (columns > 0) {
+			putc(' ', to);
+			columns++;
+		} else if (*text == '.' || *text == '\'') {
+			fputs("\\&", to); /* no macro */
+		}
+		columns += print_bytes(text, n, to);
+		if (n > 0 && text[n - 1] == '.')
+			columns = LINE_COLUMNS;
 		text += n;
 		text += strspn(text, " ");
 	}
+	putc('\n', to);
 }
 
 static const char *type_name(enum option_type type)
@@ -90,36 +102,35 @@ static const char *type_name(enum option_type type)
 
 static void print_facts(const struct option *o, FILE *to)
 {
-	char buffer[256];
-	struct text range;
+	char buffer[512];
+	struct text t;
+	size_t before;
 
-	text_init(&range, buffer, sizeof(buffer));
-	option_add_range(&range, o);
-	print_text(type_name(o->type), to);
-	if (range.length > 0) {
-		fputs(", ", to);
-		print_text(range.at, to);
+	text_init(&t, buffer, sizeof(buffer));
+	text_add(&t, type_name(o->type));
+	before = t.length;
+	text_add(&t, ", ");
+	option_add_range(&t, o);
+	if (t.length == before + 2) {
+		t.length = before;
+		t.at[before] = '\0';
 	}
-	if (o->unit) {
-		putc(' ', to);
-		print_text(o->unit, to);
-	}
-	if (!o->fallback) {
-		fputs("; default: none", to);
-	} else if (strcmp(o->fallback, "!") == 0) {
-		fputs("; must be given", to);
-	} else {
-		bool bare = o->type == OPTION_BOOL || o->type == OPTION_INT;
-		fputs("; default: ", to);
-		print_text(bare ? "" : "\"", to);
-		print_text(o->fallback, to);
-		print_text(bare ? "" : "\"", to);
-	}
+	if (o->unit)
+		text_printf(&t, " %s", o->unit);
+	if (!o->fallback)
+		text_add(&t, "; default: none");
+	else if (strcmp(o->fallback, "!") == 0)
+		text_add(&t, "; must be given");
+	else if (o->type == OPTION_BOOL || o->type == OPTION_INT)
+		text_printf(&t, "; default: %s", o->fallback);
+	else
+		text_printf(&t, "; default: \"%s\"", o->fallback);
 	if (o->change == CHANGE_RESTART)
-		fputs("; a change needs a restart", to);
+		text_add(&t, "; a change needs a restart");
 	else if (o->change == CHANGE_REOPEN)
-		fputs("; a change counts when the socket is opened anew", to);
-	fputs(".\n", to);
+		text_add(&t, "; a change counts when the socket is opened anew");
+	text_add(&t, ".");
+	print_text(t.at, to);
 }
 
 /* The options of a group that are no groups, then the groups, each under its path. */
@@ -127,7 +138,7 @@ static void print_group(const struct option_group *group, const char *path, FILE
 {
 	bool any = false;
 
-	print_sentences(group->help, to);
+	print_text(group->help, to);
 	for (size_t i = 0; i < group->option_count; i++) {
 		const struct option *o = &group->options[i];
 		if (o->type == OPTION_GROUP)
@@ -137,7 +148,7 @@ static void print_group(const struct option_group *group, const char *path, FILE
 		any = true;
 		fprintf(to, ".It Cm %s\n", o->name);
 		print_facts(o, to);
-		print_sentences(o->help, to);
+		print_text(o->help, to);
 	}
 	if (any)
 		fputs(".El\n", to);
@@ -149,9 +160,7 @@ static void print_group(const struct option_group *group, const char *path, FILE
 		struct text t;
 		text_init(&t, inner, sizeof(inner));
 		text_printf(&t, "%s%s%s", path, path[0] ? "." : "", o->name);
-		fputs(".Ss ", to);
-		print_text(inner, to);
-		putc('\n', to);
+		fprintf(to, ".Ss %s\n", inner);
 		print_group(o->group, inner, to);
 	}
 }

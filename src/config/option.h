@@ -44,25 +44,26 @@ struct option_group;
 struct option {
 	const char *name;
 	enum option_type type;
-	size_t offset;	     /* of the field in the group's struct */
-	int64_t minimum;     /* numbers, sizes (bytes), durations (ms); lists: the least count */
-	int64_t maximum;     /* the same; lists: the greatest count; 0 for strings */
-	const char *fallback; /* the default as a user would write it, without quotes; NULL: none (a string stays NULL, a list
+	size_t offset;	 /* of the field in the group's struct */
+	int64_t minimum; /* numbers, sizes (bytes), durations (ms); lists: the least count */
+	int64_t maximum; /* the same; lists: the greatest count; 0 for strings */
+	const char *
+		fallback; /* the default as a user would write it, without quotes; NULL: none (a string stays NULL, a list
 				 empty); "!" : the option must be given */
-	const char *unit;    /* for the manual: "connections"; NULL when the value says it itself */
+	const char *unit; /* for the manual: "connections"; NULL when the value says it itself */
 	enum option_change change;
-	const char *help;    /* for the manual: full sentences */
-	const char *choices; /* OPTION_CHOICE: "a|b|c" */
+	const char *help;		  /* for the manual: full sentences */
+	const char *choices;		  /* OPTION_CHOICE: "a|b|c" */
 	const struct option_group *group; /* OPTION_GROUP */
 };
 
 /* A group of options and the struct that holds their values. */
 struct option_group {
-	const char *name;	     /* as it stands in the file: "limits"; for a listener "NAME" */
-	const char *help;	     /* for the manual: what the group is for */
+	const char *name; /* as it stands in the file: "limits"; for a listener "NAME" */
+	const char *help; /* for the manual: what the group is for */
 	const struct option *options;
 	size_t option_count;
-	size_t struct_bytes;	     /* of a group that is allocated by itself (a service's); else 0 */
+	size_t struct_bytes; /* of a group that is allocated by itself (a service's); else 0 */
 
 	/* A service's: reads the parsed values further (addresses out of strings) and checks how they go together. Adds to
 	 * `errors` what is wrong; `path` is the group's ("listeners.web.proxy"), `place` where it stands. May be NULL. */

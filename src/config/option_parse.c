@@ -115,7 +115,8 @@ static void wrong_type(struct option_parse *p, const struct option *o, const con
 		if (o->type == OPTION_MODE)
 			text_printf(&t, "%d is a number; a mode is text: write \"%04d\"", number, number);
 		else if (o->type == OPTION_SIZE || o->type == OPTION_DURATION)
-			text_printf(&t, "%d has no unit; write \"%d%s\"", number, number, o->type == OPTION_SIZE ? "B" : "s");
+			text_printf(&t, "%d has no unit; write \"%d%s\"", number, number,
+				    o->type == OPTION_SIZE ? "B" : "s");
 		if (t.length > 0) {
 			option_parse_error(p, place, o->name, "%s", t.at);
 			return;
@@ -306,7 +307,7 @@ static void unknown_name(struct option_parse *p, const struct option_group *grou
 		consider(name, o->name, &best, &distance);
 		for (size_t k = 0; o->group && k < o->group->option_count; k++) {
 			if (strcmp(o->group->options[k].name, name) == 0)
-				text_printf(&t, "it belongs into the group %s", o->name);
+				text_printf(&t, "%s%s", t.length > 0 ? " or " : "it belongs into the group ", o->name);
 		}
 	}
 	for (unsigned i = 0; others && i < others->count; i++)
@@ -362,7 +363,8 @@ static void parse_structure(struct option_parse *p, const struct option_group *g
 			option_parse_group(p, o->group, option_field(o, values), member, inner, NULL);
 			option_parse_leave(p, where);
 		} else if (!member && o->fallback && strcmp(o->fallback, "!") == 0) {
-			option_parse_error(p, place, o->name, "missing; write %s = %s", o->name, option_type_expected(o->type));
+			option_parse_error(p, place, o->name, "missing; it must be given: %s",
+					   option_type_expected(o->type));
 		}
 	}
 }

@@ -108,11 +108,10 @@ bool option_in_range(const struct option *o, int64_t value, struct text *why)
 {
 	if (value >= o->minimum && value <= o->maximum)
 		return true;
-	text_add(why, "is out of range; ");
+	text_add(why, "is out of range; allowed: ");
 	option_add_range(why, o);
 	if (o->unit && o->type == OPTION_INT)
 		text_printf(why, " %s", o->unit);
-	text_add(why, o->type == OPTION_LIST ? " are allowed" : " is allowed");
 	return false;
 }
 

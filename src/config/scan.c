@@ -69,16 +69,37 @@ static int skip_comment(struct scan *s)
 	return wrong(s, begin, "a comment begins here with /* and has no end in this file; end it with */");
 }
 
+/* Whether the grammar allows a string here. libconfig leaks one that stands where none may. */
+static bool may_be_string(const struct source *source)
+{
+	char nest = source->nest[source->depth].opened_by;
+
+	switch (source->last_token) {
+	case '"':
+	case '=':
+	case ':':
+	case '[':
+	case '(':
+		return true;
+	case ',':
+		return nest == '[' || nest == '(';
+	default:
+		return false;
+	}
+}
+
 static int scan_string(struct scan *s)
 {
 	unsigned begin = s->line;
 
-	if (!s->source->after_string) {
+	if (!may_be_string(s->source))
+		return wrong(s, begin, "text stands here where none can; is something missing before it?");
+	if (s->source->last_token != '"') { /* else it is joined to the one before it */
 		int rc = source_mark(&s->source->strings, s->file, s->line);
 		if (rc < 0)
 			return rc;
 	}
-	s->source->after_string = true;
+	s->source->last_token = '"';
 	for (s->at++; s->at < s->n; s->at++) {
 		char c = s->bytes[s->at];
 		if (c == '"') {
@@ -137,10 +158,11 @@ static void scan_number(struct scan *s)
 	}
 	if (bad) {
 		size_t n = s->at - begin;
-		config_errors_add(s->source->errors, scan_place(s), NULL,
-				  "%.*s%s: integers go from -2147483648 to 2147483647, without a suffix; sizes and durations "
-				  "are text with a unit, \"...\"",
-				  (int)(n > 40 ? 40 : n), s->bytes + begin, n > 40 ? "..." : "");
+		config_errors_add(
+			s->source->errors, scan_place(s), NULL,
+			"%.*s%s: integers go from -2147483648 to 2147483647, without a suffix; sizes and durations "
+			"are text with a unit, \"...\"",
+			(int)(n > 40 ? 40 : n), s->bytes + begin, n > 40 ? "..." : "");
 	}
 }
 
@@ -167,8 +189,8 @@ static int close_nest(struct scan *s, char c, unsigned base)
 			config_errors_add(source->errors, scan_place(s), NULL, "%c closes nothing in this file", c);
 		else
 			config_errors_add(source->errors, scan_place(s), NULL,
-					  "%c cannot close the %c of line %u; %c is needed first", c, nest->opened_by, nest->line,
-					  wanted);
+					  "%c cannot close the %c of line %u; %c is needed first", c, nest->opened_by,
+					  nest->line, wanted);
 		return -EINVAL;
 	}
 	source->depth--;
@@ -241,7 +263,7 @@ static int scan_token(struct scan *s, unsigned base)
 		return skip_comment(s);
 	if (c == '"')
 		return scan_string(s);
-	s->source->after_string = false;
+	s->source->last_token = c;
 	if (is_name_start(c)) {
 		while (is_name(peek(s, 0)))
 			s->at++;

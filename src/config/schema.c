@@ -50,7 +50,8 @@ static const struct option resolver_options[] = {
 		.offset = offsetof(struct resolver_config, servers),
 		.maximum = 16,
 		.change = CHANGE_RELOAD,
-		.help = "The DNS servers that usherd asks for the names of upstreams: addresses such as \"10.0.0.53\" or \"::1\", "
+		.help = "The DNS servers that usherd asks for the names of upstreams: addresses such as \"10.0.0.53\" "
+			"or \"::1\", "
 			"with a port as in \"10.0.0.53:5353\" or \"[::1]:5353\" when it is not 53. "
 			"When the list is empty, those of /etc/resolv.conf are asked.",
 	},
@@ -117,7 +118,8 @@ static const struct option global_options[] = {
 		.fallback = "0",
 		.unit = "threads",
 		.change = CHANGE_RESTART,
-		.help = "How many threads serve connections. 0 means one for each CPU that usherd may use, which is right unless "
+		.help = "How many threads serve connections. 0 means one for each CPU that usherd may use, which is "
+			"right unless "
 			"other programs on the machine need CPUs for themselves.",
 	},
 	{
@@ -127,14 +129,16 @@ static const struct option global_options[] = {
 		.fallback = "usher",
 		.change = CHANGE_RESTART,
 		.help = "The user that usherd becomes after it has opened its sockets, when it was started as root. "
-			"Started as anyone else, as the systemd unit does, it stays who it is and this option has no effect.",
+			"Started as anyone else, as the systemd unit does, it stays who it is and this option has no "
+			"effect.",
 	},
 	{
 		.name = "group",
 		.type = OPTION_STRING,
 		.offset = offsetof(struct config, group),
 		.change = CHANGE_RESTART,
-		.help = "The group that usherd changes to together with the user. When it is not set, it is the user's own group.",
+		.help = "The group that usherd changes to together with the user. When it is not set, it is the user's "
+			"own group.",
 	},
 	{
 		.name = "drain_timeout",
@@ -144,7 +148,8 @@ static const struct option global_options[] = {
 		.maximum = DAY,
 		.fallback = "10s",
 		.change = CHANGE_RELOAD,
-		.help = "How long usherd, told to stop, waits for open connections to end by themselves; those that are left are "
+		.help = "How long usherd, told to stop, waits for open connections to end by themselves; those that "
+			"are left are "
 			"closed then. Keep it below TimeoutStopSec= of the systemd unit. \"0s\" closes them at once.",
 	},
 	{
@@ -154,8 +159,10 @@ static const struct option global_options[] = {
 		.choices = "error|warning|notice|info|debug",
 		.fallback = "info",
 		.change = CHANGE_RELOAD,
-		.help = "What is logged: records of this level and of those before it. \"info\" includes one record for each "
-			"connection that ended; \"notice\" leaves these out. The command line's --log-level overrides it.",
+		.help = "What is logged: records of this level and of those before it. \"info\" includes one record "
+			"for each "
+			"connection that ended; \"notice\" leaves these out. The command line's --log-level overrides "
+			"it.",
 	},
 	{
 		.name = "resolver",
@@ -173,7 +180,8 @@ const struct option_group schema_global = {
 
 const struct option_group schema_listeners = {
 	.name = "listeners",
-	.help = "The listeners, one group each. The group's name is the listener's name in the log and in the counters; it begins "
+	.help = "The listeners, one group each. The group's name is the listener's name in the log and in the "
+		"counters; it begins "
 		"with a letter and goes on with letters, digits, '-' and '_', 63 bytes at most.",
 };
 
@@ -192,7 +200,8 @@ static const struct option keepalive_options[] = {
 		.offset = offsetof(struct keepalive_config, enabled),
 		.fallback = "true",
 		.change = CHANGE_RELOAD,
-		.help = "Whether the kernel probes peers that have been silent, so that the connections of those that have vanished "
+		.help = "Whether the kernel probes peers that have been silent, so that the connections of those that "
+			"have vanished "
 			"end.",
 	},
 	{
@@ -203,7 +212,8 @@ static const struct option keepalive_options[] = {
 		.maximum = 32767 * SECOND,
 		.fallback = "60s",
 		.change = CHANGE_RELOAD,
-		.help = "How long a connection is silent before the first probe is sent, in whole seconds. Keep it below the time after "
+		.help = "How long a connection is silent before the first probe is sent, in whole seconds. Keep it "
+			"below the time after "
 			"which firewalls and address translators on the way forget a silent connection.",
 	},
 	{
@@ -225,8 +235,10 @@ static const struct option keepalive_options[] = {
 		.fallback = "6",
 		.unit = "probes",
 		.change = CHANGE_RELOAD,
-		.help = "How many probes in a row go unanswered before the connection counts as dead. It gives way to user_timeout "
-			"unless that is \"0s\": then the connection ends as soon as a probe is unanswered and that time has passed.",
+		.help = "How many probes in a row go unanswered before the connection counts as dead. It gives way to "
+			"user_timeout "
+			"unless that is \"0s\": then the connection ends as soon as a probe is unanswered and that "
+			"time has passed.",
 	},
 };
 
@@ -247,8 +259,10 @@ static const struct option limits_options[] = {
 		.fallback = "0",
 		.unit = "connections",
 		.change = CHANGE_RELOAD,
-		.help = "How many connections this listener holds at once; further ones are turned away. 0 sets no limit but the number "
-			"of descriptors that the process may open. Set it when the service behind cannot bear more, or so that one "
+		.help = "How many connections this listener holds at once; further ones are turned away. 0 sets no "
+			"limit but the number "
+			"of descriptors that the process may open. Set it when the service behind cannot bear more, or "
+			"so that one "
 			"listener cannot take the descriptors of all.",
 	},
 };
@@ -268,8 +282,10 @@ static const struct option timeouts_options[] = {
 		.maximum = 30 * DAY,
 		.fallback = "1h",
 		.change = CHANGE_RELOAD,
-		.help = "A connection on which no byte moved in either direction for this long is closed. \"0s\" means never; "
-			"raise it for protocols that are silent for long, such as database sessions of a connection pool.",
+		.help = "A connection on which no byte moved in either direction for this long is closed. \"0s\" means "
+			"never; "
+			"raise it for protocols that are silent for long, such as database sessions of a connection "
+			"pool.",
 	},
 	{
 		.name = "connect",
@@ -279,7 +295,8 @@ static const struct option timeouts_options[] = {
 		.maximum = HOUR,
 		.fallback = "5s",
 		.change = CHANGE_RELOAD,
-		.help = "How long usherd tries to reach an upstream for a connection, all addresses and all upstreams together, "
+		.help = "How long usherd tries to reach an upstream for a connection, all addresses and all upstreams "
+			"together, "
 			"before it gives the connection up.",
 	},
 	{
@@ -290,8 +307,10 @@ static const struct option timeouts_options[] = {
 		.maximum = HOUR,
 		.fallback = "5s",
 		.change = CHANGE_RELOAD,
-		.help = "How long a connection whose end usherd has sent may wait for the client to end its side too. It gives the "
-			"client time to take what was sent last; closing at once could make the kernel reset the connection and "
+		.help = "How long a connection whose end usherd has sent may wait for the client to end its side too. "
+			"It gives the "
+			"client time to take what was sent last; closing at once could make the kernel reset the "
+			"connection and "
 			"lose that. \"0s\" closes at once.",
 	},
 };
@@ -318,20 +337,23 @@ static const struct option unix_options[] = {
 		.type = OPTION_STRING,
 		.offset = offsetof(struct unix_config, user),
 		.change = CHANGE_REOPEN,
-		.help = "The user that owns the socket's file, by name or number. When it is not set, it is the user that makes it.",
+		.help = "The user that owns the socket's file, by name or number. When it is not set, it is the user "
+			"that makes it.",
 	},
 	{
 		.name = "group",
 		.type = OPTION_STRING,
 		.offset = offsetof(struct unix_config, group),
 		.change = CHANGE_REOPEN,
-		.help = "The group of the socket's file, by name or number. When it is not set, it is the group of the user that makes it.",
+		.help = "The group of the socket's file, by name or number. When it is not set, it is the group of the "
+			"user that makes it.",
 	},
 };
 
 static const struct option_group unix_group = {
 	.name = "unix",
-	.help = "The file of a UNIX socket that this listener makes. It has no effect on TCP, on abstract names and on sockets "
+	.help = "The file of a UNIX socket that this listener makes. It has no effect on TCP, on abstract names and on "
+		"sockets "
 		"that systemd passes.",
 	OPTIONS(unix_options),
 };
@@ -352,11 +374,14 @@ static const struct option listener_options[] = {
 		.maximum = 64,
 		.fallback = "!",
 		.change = CHANGE_RELOAD,
-		.help = "Where the listener listens; one text or a list. \"10.0.0.1:80\" and \"[fd00::1]:80\" are TCP addresses; "
-			"\"0.0.0.0:80\" is every IPv4 address, \"[::]:80\" every IPv6 address and none of IPv4, \"*:80\" both, with one "
+		.help = "Where the listener listens; one text or a list. \"10.0.0.1:80\" and \"[fd00::1]:80\" are TCP "
+			"addresses; "
+			"\"0.0.0.0:80\" is every IPv4 address, \"[::]:80\" every IPv6 address and none of IPv4, "
+			"\"*:80\" both, with one "
 			"socket each. Port 0 lets the kernel choose. \"*%eth0:80\" listens on one interface only. "
 			"\"unix:/run/x.sock\" is a UNIX stream socket, \"unix:@x\" one in the abstract namespace. "
-			"\"systemd:web\" stands for the sockets that systemd passes under this name (FileDescriptorName=).",
+			"\"systemd:web\" stands for the sockets that systemd passes under this name "
+			"(FileDescriptorName=).",
 	},
 	{
 		.name = "backlog",
@@ -367,7 +392,8 @@ static const struct option listener_options[] = {
 		.fallback = "0",
 		.unit = "connections",
 		.change = CHANGE_RELOAD,
-		.help = "How many connections the kernel holds until usherd accepts them. 0 means as many as the kernel allows "
+		.help = "How many connections the kernel holds until usherd accepts them. 0 means as many as the "
+			"kernel allows "
 			"(net.core.somaxconn), which also bounds greater values.",
 	},
 	{
@@ -376,7 +402,8 @@ static const struct option listener_options[] = {
 		.offset = offsetof(struct listener_config, reuse_address),
 		.fallback = "true",
 		.change = CHANGE_REOPEN,
-		.help = "Whether a TCP address can be listened on while connections of an earlier process on it still wait for their "
+		.help = "Whether a TCP address can be listened on while connections of an earlier process on it still "
+			"wait for their "
 			"last packets (SO_REUSEADDR). Without it a restart can fail for a minute.",
 	},
 	{
@@ -385,7 +412,8 @@ static const struct option listener_options[] = {
 		.offset = offsetof(struct listener_config, nodelay),
 		.fallback = "true",
 		.change = CHANGE_RELOAD,
-		.help = "Whether small pieces of data are sent at once (TCP_NODELAY). false collects them for up to a round trip: "
+		.help = "Whether small pieces of data are sent at once (TCP_NODELAY). false collects them for up to a "
+			"round trip: "
 			"fewer packets and slower answers.",
 	},
 	{
@@ -396,8 +424,10 @@ static const struct option listener_options[] = {
 		.maximum = HOUR,
 		.fallback = "0s",
 		.change = CHANGE_RELOAD,
-		.help = "Lets the kernel hold a TCP connection back until its first data has come, for about this long, in whole "
-			"seconds (TCP_DEFER_ACCEPT). \"0s\" is off. Only for protocols in which the client speaks first: "
+		.help = "Lets the kernel hold a TCP connection back until its first data has come, for about this "
+			"long, in whole "
+			"seconds (TCP_DEFER_ACCEPT). \"0s\" is off. Only for protocols in which the client speaks "
+			"first: "
 			"others would wait in vain.",
 	},
 	{
@@ -408,8 +438,10 @@ static const struct option listener_options[] = {
 		.maximum = DAY,
 		.fallback = "2min",
 		.change = CHANGE_RELOAD,
-		.help = "How long data that was sent may stay unacknowledged before the kernel cuts the connection (TCP_USER_TIMEOUT). "
-			"A peer that keeps its window closed for as long, a reader that has paused, is cut too: raise it for "
+		.help = "How long data that was sent may stay unacknowledged before the kernel cuts the connection "
+			"(TCP_USER_TIMEOUT). "
+			"A peer that keeps its window closed for as long, a reader that has paused, is cut too: raise "
+			"it for "
 			"clients that do so on purpose. It also takes the place of keepalive's count. "
 			"\"0s\" leaves it to the kernel, which tries for about 15 minutes.",
 	},
@@ -421,7 +453,8 @@ static const struct option listener_options[] = {
 		.maximum = GIB,
 		.fallback = "0B",
 		.change = CHANGE_RELOAD,
-		.help = "The size of the kernel's receive buffer of a connection (SO_RCVBUF). \"0B\" lets the kernel adapt it, which is "
+		.help = "The size of the kernel's receive buffer of a connection (SO_RCVBUF). \"0B\" lets the kernel "
+			"adapt it, which is "
 			"better than any fixed size on nearly all networks. net.core.rmem_max bounds it.",
 	},
 	{
@@ -432,7 +465,8 @@ static const struct option listener_options[] = {
 		.maximum = GIB,
 		.fallback = "0B",
 		.change = CHANGE_RELOAD,
-		.help = "The size of the kernel's send buffer of a connection (SO_SNDBUF). \"0B\" lets the kernel adapt it, which is "
+		.help = "The size of the kernel's send buffer of a connection (SO_SNDBUF). \"0B\" lets the kernel "
+			"adapt it, which is "
 			"better than any fixed size on nearly all networks. net.core.wmem_max bounds it.",
 	},
 	{

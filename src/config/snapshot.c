@@ -27,7 +27,8 @@ void *snapshot_memory(struct snapshot *snapshot, size_t count, size_t size)
 {
 	size_t bytes;
 
-	if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, sizeof(struct config_memory), &bytes))
+	if (__builtin_mul_overflow(count, size, &bytes) ||
+	    __builtin_add_overflow(bytes, sizeof(struct config_memory), &bytes))
 		return NULL;
 	struct config_memory *block = calloc(1, bytes);
 	if (!block)

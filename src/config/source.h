@@ -14,7 +14,7 @@
 
 struct source;
 
-struct source *source_create(void);		     /* NULL: no memory */
+struct source *source_create(void);		      /* NULL: no memory */
 struct source *source_destroy(struct source *source); /* returns NULL; accepts NULL */
 
 /* Reads `path` and what it includes. Returns 0; -EINVAL when something was added to `errors`; -ENOMEM. Once a source. */

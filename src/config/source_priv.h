@@ -9,13 +9,13 @@
 
 #include "config/source.h"
 
-#define SOURCE_DEPTH_MAX 10	      /* includes inside includes */
+#define SOURCE_DEPTH_MAX 10 /* includes inside includes */
 #define SOURCE_FILES_MAX 1000
 #define SOURCE_BYTES_MAX (16UL << 20) /* all files together */
 #define SOURCE_LINES_MAX 1000000U
-#define SOURCE_NESTING_MAX 32	      /* groups and lists inside each other */
-#define SOURCE_SETTINGS_MAX 4096U     /* of one group: libconfig compares each with all before it */
-#define SOURCE_TOKENS_MAX 200000U     /* settings and list elements in all */
+#define SOURCE_NESTING_MAX 32	  /* groups and lists inside each other */
+#define SOURCE_SETTINGS_MAX 4096U /* of one group: libconfig compares each with all before it */
+#define SOURCE_TOKENS_MAX 200000U /* settings and list elements in all */
 
 /* A place in few bytes: there is one for every line. */
 struct source_mark {
@@ -45,12 +45,12 @@ struct source {
 	char **files; /* owned, and so are the names */
 	unsigned file_count;
 
-	struct config_errors *errors; /* borrowed while reading */
+	struct config_errors *errors;			 /* borrowed while reading */
 	struct source_nest nest[SOURCE_NESTING_MAX + 1]; /* [0] is the file itself */
 	unsigned depth;
 	unsigned tokens;
 	size_t bytes_read;
-	bool after_string; /* the last token was a string: one that follows is joined to it */
+	char last_token; /* '"' for a string, else its first byte; NUL before the first */
 };
 
 /* One file that is being scanned. */

@@ -85,8 +85,6 @@ int value_parse_size(uint64_t *to, const char *text, const char **why)
 		*why = "has a fraction; " SIZE_HELP;
 		return -EINVAL;
 	}
-	while (*p == ' ')
-		p++;
 	if (*p == '\0') {
 		*why = "has no unit; " SIZE_HELP;
 		return -EINVAL;
