@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/schema.h"
+#include "sample.h"
+
+static struct config *load(const char *text)
+{
+	struct config_errors *errors = config_errors_create();
+	struct config *c = NULL;
+	int rc = config_load_text("t.conf", text, strlen(text), &sample_services, &c, errors);
+
+	ck_assert_msg(rc == 0, "%s: %s", text, config_errors_line(errors, 0));
+	config_errors_destroy(errors);
+	return c;
+}
+
+static char *dump(const struct config *c)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *to = open_memstream(&text, &n);
+
+	config_dump(c, &sample_services, to);
+	fclose(to);
+	return text;
+}
+
+static const char *const texts[] = {
+	"listeners: { e: { listen = \"*:7\"; echo: {}; }; };",
+	"workers = 3; group = \"g\"; log_level = \"error\"; drain_timeout = \"0s\"; resolver: { servers = [ \"::1\", "
+	"\"1.1.1.1\" ]; };\n"
+	"listeners: { p: { listen = [ \"unix:@a\\\\x00b\", \"*:80\" ]; backlog = 5; reuse_address = false; "
+	"receive_buffer = \"10MB\";\n"
+	"keepalive: { enabled = false; }; unix: { mode = \"0000\"; user = \"u\"; group = \"g\"; };\n"
+	"timeouts: { idle = \"1h 30min\"; }; proxy: { to = ( \"h:1\", \"unix:/x y\" ); }; };\n"
+	"e: { listen = \"systemd:x\"; echo: {}; }; };",
+	"user = \"quote\\\" backslash\\\\ tab\\t newline\\n bell\\x07 utf8 \xc3\xa9 latin1 \xe9 \\x7f @include \\x41 "
+	"#\";\n"
+	"listeners: { p: { listen = \"*:7\"; proxy: { to = \"h:1\"; note = \"\n@include \\\"x\\\"\n\"; }; }; };",
+};
+
+START_TEST(a_dump_loads_to_the_same)
+{
+	struct config *first = load(texts[_i]);
+	char *first_text = dump(first);
+	struct config *again = load(first_text);
+	char *again_text = dump(again);
+
+	ck_assert_str_eq(first_text, again_text);
+	ck_assert_str_eq(first->user, again->user);
+	ck_assert_uint_eq(first->listener_count, again->listener_count);
+	ck_assert_uint_eq(config_diff(first, again, &sample_services, NULL, NULL), 0);
+	free(first_text);
+	free(again_text);
+	config_unref(first);
+	config_unref(again);
+}
+END_TEST
+
+START_TEST(shows_defaults)
+{
+	struct config *c = load(texts[0]);
+	char *text = dump(c);
+
+	ck_assert_ptr_nonnull(strstr(text, "drain_timeout = \"10s\";\n"));
+	ck_assert_ptr_nonnull(strstr(text, "# group is not set\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\t\t\tmode = \"0660\";\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\t\tlisten = [ \"*:7\" ];\n"));
+	free(text);
+	config_unref(c);
+}
+END_TEST
+
+/* Every option has a help text of full sentences and is in the manual. */
+static void check_group(const struct option_group *group, const char *manual)
+{
+	char item[100];
+
+	ck_assert_ptr_nonnull(group->help);
+	for (size_t i = 0; i < group->option_count; i++) {
+		const struct option *o = &group->options[i];
+		if (o->type == OPTION_GROUP) {
+			check_group(o->group, manual);
+			continue;
+		}
+		snprintf(item, sizeof(item), "\n.It Cm %s\n", o->name);
+		ck_assert_msg(strstr(manual, item) != NULL, "%s", o->name);
+		ck_assert_msg(o->help && o->help[strlen(o->help) - 1] == '.', "%s", o->name);
+	}
+}
+
+START_TEST(the_manual_has_every_option)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *to = open_memstream(&text, &n);
+
+	config_manual(&sample_services, to);
+	fclose(to);
+	check_group(&schema_global, text);
+	check_group(&schema_listener, text);
+	check_group(&sample_proxy, text);
+	ck_assert_ptr_nonnull(strstr(text, "number, 0 to 256 threads; default: 0; a change needs a restart.\n"));
+	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.proxy\n"));
+	free(text);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("config/dump");
+	TCase *t = tcase_create("dump");
+	SRunner *runner = srunner_create(suite);
+
+	suite_add_tcase(suite, t);
+	tcase_add_loop_test(t, a_dump_loads_to_the_same, 0, ARRAY_LEN(texts));
+	tcase_add_test(t, shows_defaults);
+	tcase_add_test(t, the_manual_has_every_option);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
