@@ -270,8 +270,10 @@ static void add_quoted(struct text *t, const char *string)
 	char escaped[4];
 
 	text_add(t, "\"");
-	for (; *string; string++)
-		text_add_bytes(t, escaped, value_escape(escaped, (unsigned char)*string));
+	for (; *string; string++) {
+		size_t n = value_escape(escaped, (unsigned char)*string);
+		text_add_bytes(t, escaped, n);
+	}
 	text_add(t, "\"");
 }
 
@@ -297,8 +299,10 @@ static void write_quoted(const char *string, FILE *to)
 	char escaped[4];
 
 	putc('"', to);
-	for (; *string; string++)
-		fwrite(escaped, 1, value_escape(escaped, (unsigned char)*string), to);
+	for (; *string; string++) {
+		size_t n = value_escape(escaped, (unsigned char)*string);
+		fwrite(escaped, 1, n, to);
+	}
 	putc('"', to);
 }
 
