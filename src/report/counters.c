@@ -12,6 +12,7 @@ struct account *account_create(void)
 		return NULL;
 	atomic_init(&a->open, 0);
 	atomic_init(&a->refs, 1);
+	a->admitted = 0;
 	return a;
 }
 

@@ -38,6 +38,7 @@ static inline uint64_t counter_read(const _Atomic uint64_t *counter)
 struct account {
 	_Alignas(CACHE_LINE_BYTES) atomic_uint open; /* connections */
 	atomic_uint refs;
+	uint64_t admitted; /* main's own: connections since the start, which services take turns by */
 };
 
 struct account *account_create(void); /* one reference; NULL: no memory */

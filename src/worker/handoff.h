@@ -59,10 +59,13 @@ void pool_command(struct pool *p, enum worker_command command, struct config *co
 /* Rung when a connection has ended or a queue has room again, if it is awaited. */
 struct doorbell *pool_doorbell(struct pool *p);
 
-/* Takes `n` descriptors from what connections may have. Returns whether they are within `limit`; if not, none is taken. */
-bool pool_take_descriptors(struct pool *p, unsigned n, unsigned limit) MUST_CHECK MAIN_ONLY;
-void pool_give_descriptors(struct pool *p, unsigned n) MAIN_ONLY;
+/* Descriptors that connections have, or will have: the acceptor takes before it seats, the worker that closes gives back. */
+void pool_take_descriptors(struct pool *p, unsigned n) MAIN_ONLY;
 unsigned pool_descriptors(const struct pool *p);
+
+/* What one connection of this listener may take at the most, and its service's name. */
+unsigned pool_descriptors_of(const struct listener_config *l);
+const char *pool_service_of(const struct listener_config *l);
 
 /* Connections that are on a worker or on their way to one. */
 uint64_t pool_open(const struct pool *p) MAIN_ONLY;

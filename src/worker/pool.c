@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/must.h"
+#include "service/service.h"
 #include "worker/handoff.h"
 #include "worker/worker.h"
 
@@ -104,23 +105,24 @@ struct doorbell *pool_doorbell(struct pool *p)
 	return &p->doorbell;
 }
 
-bool pool_take_descriptors(struct pool *p, unsigned n, unsigned limit)
+void pool_take_descriptors(struct pool *p, unsigned n)
 {
-	/* main alone takes, so what it reads can only shrink before it adds */
-	if (atomic_load_explicit(&p->descriptors, memory_order_relaxed) + n > limit)
-		return false;
 	atomic_fetch_add_explicit(&p->descriptors, n, memory_order_relaxed);
-	return true;
-}
-
-void pool_give_descriptors(struct pool *p, unsigned n)
-{
-	atomic_fetch_sub_explicit(&p->descriptors, n, memory_order_relaxed);
 }
 
 unsigned pool_descriptors(const struct pool *p)
 {
 	return atomic_load_explicit(&p->descriptors, memory_order_relaxed);
+}
+
+unsigned pool_descriptors_of(const struct listener_config *l)
+{
+	return services[l->service]->descriptors;
+}
+
+const char *pool_service_of(const struct listener_config *l)
+{
+	return services[l->service]->group->name;
 }
 
 uint64_t pool_open(const struct pool *p)

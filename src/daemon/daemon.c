@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "daemon/daemon_priv.h"
+#include "daemon/manager.h"
+#include "daemon/privileges.h"
+#include "daemon/report.h"
+#include "report/log.h"
+#include "service/service.h"
+
+/* How long what is still to be logged may take at the end. */
+#define LOG_STOP_MS 1000
+
+/* Descriptors that no connection gets: for configuration files, name servers, the journal, and what a library opens for a moment. */
+#define RESERVE 32U
+#define RESERVE_A_WORKER 8U
+
+MAIN_ONLY static int fail(const char *what, int error)
+{
+	log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "%s: %s", what, strerror(-error));
+	return DAEMON_EXIT_FAILED;
+}
+
+static unsigned worker_count(const struct config *config)
+{
+	if (config->workers > 0)
+		return (unsigned)config->workers;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	return cpus < 1 ? 1 : cpus > POOL_WORKERS_MAX ? POOL_WORKERS_MAX : (unsigned)cpus;
+}
+
+/* Reads the configuration and opens the sockets. Returns an exit code. */
+MAIN_ONLY static int open_front(struct daemon *d)
+{
+	struct config_errors *errors = config_errors_create();
+	d->listeners = calloc(1, sizeof(*d->listeners));
+	int code = DAEMON_EXIT_FAILED;
+	if (!errors || !d->listeners) {
+		fail("start", -ENOMEM);
+	} else if (config_load(d->options->config_path, service_groups(), &d->config, errors) < 0) {
+		report_config_errors(errors);
+		code = DAEMON_EXIT_CONFIG;
+	} else if (listeners_open(d->listeners, d->config, NULL, &d->passed, errors) < 0) {
+		report_config_errors(errors);
+	} else {
+		code = DAEMON_EXIT_OK;
+	}
+	config_errors_destroy(errors);
+	return code;
+}
+
+static void say_unused_sockets(const struct daemon *d)
+{
+	for (unsigned i = 0; i < d->passed.count; i++) {
+		bool used = false;
+		for (unsigned j = 0; j < d->listeners->count; j++)
+			used = used || d->listeners->at[j].socket->fd == d->passed.at[i].fd;
+		if (!used)
+			log_write(LOG_LEVEL_WARNING, LOG_GENERAL,
+				  "systemd passed a socket named \"%s\" that no listener uses: listen = [ \"systemd:%s\" ] would",
+				  d->passed.at[i].name, d->passed.at[i].name);
+	}
+}
+
+/* How many descriptors connections may have. */
+static unsigned descriptor_budget(unsigned workers)
+{
+	unsigned limit = fd_limit();
+	int open = fd_count_open();
+	unsigned others = (open > 0 ? (unsigned)open : 0) + RESERVE + RESERVE_A_WORKER * workers;
+	return limit > others ? limit - others : 0;
+}
+
+/* Drops root, then starts the threads. Returns an exit code. */
+MAIN_ONLY static int start_threads(struct daemon *d)
+{
+	char bytes[256];
+	struct text why;
+	text_init(&why, bytes, sizeof(bytes));
+	if (privileges_drop(d->config->user, d->config->group, &why) < 0) {
+		log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "giving up root: %s", why.at);
+		return DAEMON_EXIT_FAILED;
+	}
+	int failed = log_start(LOG_TARGET_AUTO);
+	if (failed)
+		return fail("start the log", failed);
+	unsigned workers = worker_count(d->config);
+	unsigned budget = descriptor_budget(workers);
+	if (budget == 0) {
+		log_write(LOG_LEVEL_ERROR, LOG_GENERAL,
+			  "only %u descriptors may be open, which leaves none for connections: raise LimitNOFILE= (ulimit -n)",
+			  fd_limit());
+		return DAEMON_EXIT_FAILED;
+	}
+	failed = pool_create(&d->pool, workers, d->config);
+	if (failed)
+		return fail("start the workers", failed);
+	failed = acceptor_create(&d->acceptor, d->pool, budget);
+	if (!failed)
+		failed = signals_watch(d);
+	if (failed)
+		return fail("start the acceptor", failed);
+	listeners_commit(d->listeners, d->listeners);
+	failed = acceptor_set_listeners(d->acceptor, d->listeners);
+	return failed ? fail("watch the listening sockets", failed) : DAEMON_EXIT_OK;
+}
+
+MAIN_ONLY static int start(struct daemon *d)
+{
+	int failed = fd_raise_limit();
+	if (failed)
+		log_write(LOG_LEVEL_WARNING, LOG_GENERAL, "raise the limit of open descriptors: %s", strerror(-failed));
+	failed = signals_init(d);
+	if (failed)
+		return fail("block signals", failed);
+	failed = manager_take_sockets(&d->passed);
+	if (failed)
+		return fail("take the sockets that systemd passed", failed);
+	int code = open_front(d);
+	if (code != DAEMON_EXIT_OK)
+		return code;
+	log_set_level((enum log_level)(d->options->log_level >= 0 ? d->options->log_level : d->config->log_level));
+	code = start_threads(d);
+	if (code != DAEMON_EXIT_OK)
+		return code;
+	report_listening(d->listeners, NULL);
+	say_unused_sockets(d);
+	housekeeping_start(d);
+	log_write(LOG_LEVEL_NOTICE, LOG_STARTED, "ready: %u listener%s, %u worker%s", d->config->listener_count,
+		  d->config->listener_count == 1 ? "" : "s", pool_workers(d->pool),
+		  pool_workers(d->pool) == 1 ? "" : "s");
+	manager_ready("");
+	housekeeping_say_status(d, "");
+	return DAEMON_EXIT_OK;
+}
+
+MAIN_ONLY static void run(struct daemon *d)
+{
+	while (!d->stops_wanted) {
+		acceptor_turn(d->acceptor, -1);
+		if (d->reload_wanted && !d->stops_wanted) {
+			d->reload_wanted = false;
+			reload_run(d);
+		}
+	}
+}
+
+MAIN_ONLY static void release(struct daemon *d)
+{
+	d->acceptor = acceptor_destroy(d->acceptor);
+	if (d->listeners)
+		listeners_close(d->listeners);
+	free(d->listeners);
+	manager_free_sockets(&d->passed);
+	d->config = config_unref(d->config);
+	fd_close(&d->signal_fd);
+}
+
+int daemon_run(const struct daemon_options *options)
+{
+	role_enter_main();
+	/* as a thread list shows it; the process keeps its own name */
+	(void)pthread_setname_np(pthread_self(), "usherd");
+	struct daemon d = {.options = options, .signal_fd = -1};
+	int code = start(&d);
+	bool ended = true;
+	if (code == DAEMON_EXIT_OK) {
+		run(&d);
+		ended = drain_run(&d);
+	} else if (d.pool) {
+		pool_command(d.pool, WORKER_STOP, NULL);
+	}
+	if (ended) {
+		d.pool = pool_destroy(d.pool);
+		release(&d);
+	}
+	if (code == DAEMON_EXIT_OK)
+		log_write(LOG_LEVEL_NOTICE, LOG_STOPPED, "stopped");
+	log_stop(LOG_STOP_MS);
+	role_leave_main();
+	/* a worker that did not end still uses what would be freed on the way out */
+	if (!ended)
+		_exit(DAEMON_EXIT_FAILED);
+	return code;
+}

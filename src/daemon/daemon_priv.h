@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon's inside, shared by the files of this folder. */
+#ifndef DAEMON_DAEMON_PRIV_H
+#define DAEMON_DAEMON_PRIV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/poller.h"
+#include "base/role.h"
+#include "base/timer.h"
+#include "config/config.h"
+#include "daemon/daemon.h"
+#include "front/acceptor.h"
+#include "front/listener.h"
+#include "worker/handoff.h"
+
+struct daemon {
+	const struct daemon_options *options; /* borrowed */
+	struct config *config;		      /* ref: the one in effect */
+	struct passed_sockets passed;	      /* owned */
+	struct listener_set *listeners;	      /* owned */
+	struct pool *pool;		      /* owned */
+	struct acceptor *acceptor;	      /* owned */
+
+	/* signals: noted when they come, acted upon when the turn is over */
+	int signal_fd; /* owned; -1: none */
+	struct watch signal_watch;
+	bool reload_wanted;
+	unsigned stops_wanted;
+
+	/* housekeeping */
+	struct timer status_timer;
+	uint64_t status_connections; /* as STATUS says it */
+	uint64_t peak_open;	     /* connections, since memory was given back */
+	struct timer watchdog_timer;
+	uint64_t watchdog_ms; /* the manager's interval; 0: none */
+	bool stuck;	      /* a worker makes no progress, and it was said */
+};
+
+/* signals.c: blocks what is handled, for all threads to come, and reads it from a descriptor. Returns 0 or -errno. */
+int signals_init(struct daemon *d) MUST_CHECK;
+int signals_watch(struct daemon *d) MUST_CHECK MAIN_ONLY;
+
+/* reload.c: loads and opens what the file says now; puts it into effect, or logs why not and keeps what there is. */
+void reload_run(struct daemon *d) MAIN_ONLY;
+
+/* drain.c: stops accepting, lets connections finish, closes the rest. Returns true when every worker has ended. */
+bool drain_run(struct daemon *d) MAIN_ONLY;
+
+/* housekeeping.c: STATUS, the watchdog, memory. */
+void housekeeping_start(struct daemon *d) MAIN_ONLY;
+void housekeeping_say_status(struct daemon *d, const char *prefix) MAIN_ONLY;
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "daemon/daemon_priv.h"
+#include "daemon/manager.h"
+#include "report/log.h"
+
+/* How long workers get to close what is left: they do it in one turn. */
+#define CLOSE_MS 1000
+
+/* Turns the main loop until no connection is open, `until_ms` has come, or more than `stops` signals have. */
+MAIN_ONLY static bool wait_for_connections(struct daemon *d, uint64_t until_ms, unsigned stops)
+{
+	for (;;) {
+		/* a worker that closes a connection rings, from here on */
+		doorbell_await(pool_doorbell(d->pool));
+		if (pool_open(d->pool) == 0)
+			return true;
+		uint64_t now_ms = clock_now_ms();
+		if (now_ms >= until_ms || d->stops_wanted > stops)
+			return false;
+		acceptor_turn(d->acceptor, (int)(until_ms - now_ms));
+	}
+}
+
+bool drain_run(struct daemon *d)
+{
+	char status[128];
+	char time[32];
+	struct text t;
+	text_init(&t, time, sizeof(time));
+	text_add_duration_ms(&t, d->config->drain_timeout_ms);
+
+	acceptor_stop(d->acceptor);
+	uint64_t open = pool_open(d->pool);
+	text_init(&t, status, sizeof(status));
+	text_printf(&t, "stopping: %llu connection%s %s %s to finish", (unsigned long long)open, open == 1 ? "" : "s",
+		    open == 1 ? "has" : "have", time);
+	log_write(LOG_LEVEL_NOTICE, LOG_STOPPING, "%s", status);
+	manager_stopping(status);
+	listeners_close(d->listeners);
+
+	if (!wait_for_connections(d, clock_now_ms() + d->config->drain_timeout_ms, 1)) {
+		log_write(LOG_LEVEL_NOTICE, LOG_STOPPING, "closing the %llu that are left%s",
+			  (unsigned long long)pool_open(d->pool), d->stops_wanted > 1 ? ": a second signal came" : "");
+		pool_command(d->pool, WORKER_CLOSE_ALL, NULL);
+		if (!wait_for_connections(d, clock_now_ms() + CLOSE_MS, UINT32_MAX)) {
+			log_write(LOG_LEVEL_ERROR, LOG_STUCK, "a worker did not close its connections; they end with the process");
+			return false;
+		}
+	}
+	pool_command(d->pool, WORKER_STOP, NULL);
+	return true;
+}

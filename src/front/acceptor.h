@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The acceptor: the main thread's loop. Takes every connection from the kernel, asks admission, and seats it. */
+#ifndef FRONT_ACCEPTOR_H
+#define FRONT_ACCEPTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/poller.h"
+#include "base/role.h"
+#include "base/timer.h"
+#include "front/listener.h"
+#include "worker/handoff.h"
+
+struct acceptor;
+
+/* `pool` is borrowed. Connections may have `descriptors` descriptors in all. Returns 0 or -errno. */
+int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors) MUST_CHECK MAIN_ONLY;
+struct acceptor *acceptor_destroy(struct acceptor *a) MAIN_ONLY; /* returns NULL; accepts NULL */
+
+/* Accepts from the sockets of `set`, and no longer from those that are not in it. The set is borrowed until the next call. Those of the set
+ * before must still be open. Returns 0, or -errno (some sockets are not accepted from then). */
+int acceptor_set_listeners(struct acceptor *a, struct listener_set *set) MUST_CHECK MAIN_ONLY;
+
+/* Takes what waits in the backlogs, then accepts no more. */
+void acceptor_stop(struct acceptor *a) MAIN_ONLY;
+
+/* One turn of the main loop: waits for at most `wait_ms` (-1: for ever), calls whoever is ready, fires timers. */
+void acceptor_turn(struct acceptor *a, int wait_ms) MAIN_ONLY;
+
+/* The loop's poller and timers, for what else the main thread waits for. */
+struct poller *acceptor_poller(struct acceptor *a) MAIN_ONLY;
+struct timer_wheel *acceptor_timers(struct acceptor *a) MAIN_ONLY;
+
+#endif

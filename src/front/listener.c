@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "front/unix_path.h"
+#include "report/log.h"
+
+#define WHY_BYTES 512
+#define KEY_BYTES (NETADDR_TEXT_BYTES + 64)
+
+/* How often a port is looked for that is free in both families, for "*:0". */
+#define PORT_TRIES 16
+
+/* What listeners_open works on. */
+struct opening {
+	struct listener_set *to;
+	struct listener_set *old; /* NULL: none */
+	const struct passed_sockets *passed;
+	struct config_errors *errors;
+
+	const struct listener_config *listener; /* the one in hand */
+	unsigned index;				/* of the endpoint in hand */
+	struct account *account;		/* ref */
+};
+
+static void add_error(struct opening *o, const char *where, const char *why)
+{
+	char path[256];
+	snprintf(path, sizeof(path), "listeners.%s.listen", o->listener->name);
+	config_errors_add(o->errors, o->listener->listen.places[o->index], path, "listen %s: %s", where, why);
+}
+
+static int out_of_memory(struct opening *o)
+{
+	add_error(o, o->listener->listen.at[o->index], strerror(ENOMEM));
+	return -ENOMEM;
+}
+
+static struct listening *find_by_key(const struct listener_set *set, const char *key)
+{
+	for (unsigned i = 0; set && i < set->count; i++)
+		if (set->at[i].socket && strcmp(set->at[i].socket->key, key) == 0)
+			return set->at[i].socket;
+	return NULL;
+}
+
+/* Adds to the set; on failure `l` is destroyed unless it is kept. */
+static int add(struct opening *o, struct listening *l, bool kept)
+{
+	struct listener_set *set = o->to;
+	struct listener_entry *at = realloc(set->at, (set->count + 1) * sizeof(*at));
+	if (!at) {
+		if (!kept)
+			listening_destroy(l);
+		return out_of_memory(o);
+	}
+	set->at = at;
+	set->at[set->count++] = (struct listener_entry){
+		.socket = l, .kept = kept, .config = o->listener, .account = account_ref(o->account)};
+	return 0;
+}
+
+/* Borrows the socket of this key from the old set, if it has it. */
+static bool keep(struct opening *o, const char *key, int *result)
+{
+	struct listening *l = find_by_key(o->old, key);
+	if (!l)
+		return false;
+	*result = add(o, l, true);
+	return true;
+}
+
+static int open_one(struct opening *o, const struct endpoint *e, const char *key)
+{
+	int result;
+	if (keep(o, key, &result))
+		return result;
+	char bytes[WHY_BYTES];
+	struct text why;
+	text_init(&why, bytes, sizeof(bytes));
+	struct listening *l;
+	int failed = listening_open(&l, key, e, &e->address, o->listener, &why);
+	if (failed) {
+		add_error(o, key, why.at);
+		return failed;
+	}
+	return add(o, l, false);
+}
+
+/* "*:PORT": an address of the given family. */
+static void any_address(struct netaddr *to, int family, uint16_t port)
+{
+	memset(to, 0, sizeof(*to));
+	to->u.any.sa_family = (sa_family_t)family;
+	to->length = family == AF_INET ? sizeof(to->u.in4) : sizeof(to->u.in6);
+	netaddr_set_port(to, port);
+}
+
+/* Opens both families at one port. Returns 0, with v6 NULL on a machine without IPv6. */
+static int open_pair(struct opening *o, const struct endpoint *e, char *const keys[2], struct listening *pair[2],
+		     struct text *why)
+{
+	uint16_t wanted = netaddr_port(&e->address);
+	int failed = 0;
+	for (int i = 0; i < (wanted ? 1 : PORT_TRIES); i++) {
+		struct netaddr address;
+		text_init(why, why->at, why->size);
+		any_address(&address, AF_INET, wanted);
+		failed = listening_open(&pair[0], keys[0], e, &address, o->listener, why);
+		if (failed)
+			return failed;
+		any_address(&address, AF_INET6, wanted ? wanted : listening_port(pair[0]));
+		failed = listening_open(&pair[1], keys[1], e, &address, o->listener, why);
+		if (!failed)
+			return 0;
+		pair[1] = NULL;
+		if (failed == -EAFNOSUPPORT)
+			return 0;
+		pair[0] = listening_destroy(pair[0]);
+		if (failed != -EADDRINUSE)
+			return failed;
+	}
+	return failed;
+}
+
+static int open_any(struct opening *o, const struct endpoint *e, const char *key)
+{
+	char v4[KEY_BYTES + 8];
+	char v6[KEY_BYTES + 8];
+	snprintf(v4, sizeof(v4), "%s/ipv4", key);
+	snprintf(v6, sizeof(v6), "%s/ipv6", key);
+	int result;
+	if (keep(o, v4, &result)) {
+		if (!result)
+			keep(o, v6, &result); /* absent on a machine without IPv6 */
+		return result;
+	}
+	char bytes[WHY_BYTES];
+	struct text why;
+	text_init(&why, bytes, sizeof(bytes));
+	struct listening *pair[2] = {NULL, NULL};
+	char *const keys[2] = {v4, v6};
+	int failed = open_pair(o, e, keys, pair, &why);
+	if (failed) {
+		add_error(o, key, why.at);
+		return failed;
+	}
+	failed = add(o, pair[0], false);
+	if (pair[1]) {
+		if (failed)
+			listening_destroy(pair[1]);
+		else
+			failed = add(o, pair[1], false);
+	}
+	return failed;
+}
+
+static int add_passed(struct opening *o, int fd, const char *key, struct text *why)
+{
+	struct listening *l;
+	int failed = listening_take_passed(&l, key, fd, o->listener, why);
+	if (!failed)
+		return add(o, l, false);
+	add_error(o, key, why->at);
+	return failed;
+}
+
+static int open_passed(struct opening *o, const struct endpoint *e, const char *key)
+{
+	char bytes[WHY_BYTES];
+	struct text why;
+	unsigned found = 0;
+	for (unsigned i = 0; i < o->passed->count; i++) {
+		if (strcmp(o->passed->at[i].name, e->name) != 0)
+			continue;
+		char numbered[KEY_BYTES + 16];
+		snprintf(numbered, sizeof(numbered), "%s#%u", key, found++);
+		text_init(&why, bytes, sizeof(bytes));
+		int result;
+		if (!keep(o, numbered, &result))
+			result = add_passed(o, o->passed->at[i].fd, numbered, &why);
+		if (result)
+			return result;
+	}
+	if (found > 0)
+		return 0;
+	text_init(&why, bytes, sizeof(bytes));
+	text_printf(&why, "systemd passed no socket of this name; ");
+	if (o->passed->count == 0)
+		text_add(&why, "it passed none at all: start usherd by its socket unit");
+	else
+		text_printf(&why, "set FileDescriptorName=%s in the socket unit; it passed:", e->name);
+	for (unsigned i = 0; i < o->passed->count; i++) {
+		text_add(&why, " ");
+		text_add_escaped(&why, o->passed->at[i].name, strlen(o->passed->at[i].name));
+	}
+	add_error(o, key, why.at);
+	return -ENOENT;
+}
+
+static int open_endpoint(struct opening *o, const struct endpoint *e)
+{
+	char bytes[KEY_BYTES];
+	struct text key;
+	text_init(&key, bytes, sizeof(bytes));
+	endpoint_add_text(&key, e);
+	switch (e->kind) {
+	case ENDPOINT_ADDRESS:
+		return open_one(o, e, key.at);
+	case ENDPOINT_ANY:
+		return open_any(o, e, key.at);
+	case ENDPOINT_SYSTEMD:
+		return open_passed(o, e, key.at);
+	case ENDPOINT_NAME:
+		break;
+	}
+	must(!"a listener's endpoint is an address");
+	return -EINVAL;
+}
+
+/* The account of a listener's name goes on over a reload. */
+static struct account *find_account(const struct listener_set *old, const char *name)
+{
+	for (unsigned i = 0; old && i < old->count; i++)
+		if (strcmp(old->at[i].config->name, name) == 0)
+			return account_ref(old->at[i].account);
+	return account_create();
+}
+
+static void empty(struct listener_set *set)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		account_unref(set->at[i].account);
+	free(set->at);
+	set->config = config_unref(set->config);
+	*set = (struct listener_set){0};
+}
+
+int listeners_open(struct listener_set *to, struct config *config, struct listener_set *old,
+		   const struct passed_sockets *passed, struct config_errors *errors)
+{
+	struct listener_set fresh = {.config = config_ref(config)};
+	struct opening o = {.to = &fresh, .old = old, .passed = passed, .errors = errors};
+	bool failed = false;
+	for (unsigned i = 0; i < config->listener_count; i++) {
+		o.listener = &config->listeners[i];
+		o.index = 0;
+		o.account = find_account(old, o.listener->name);
+		if (!o.account) {
+			out_of_memory(&o);
+			failed = true;
+			break;
+		}
+		for (; o.index < o.listener->listen.count; o.index++)
+			if (open_endpoint(&o, &o.listener->endpoints[o.index]) < 0)
+				failed = true; /* go on: the user sees all that is wrong */
+		o.account = account_unref(o.account);
+	}
+	if (!failed) {
+		*to = fresh;
+		return 0;
+	}
+	for (unsigned i = 0; i < fresh.count; i++)
+		if (!fresh.at[i].kept)
+			listening_destroy(fresh.at[i].socket);
+	empty(&fresh);
+	return -EINVAL;
+}
+
+/* Settings that changed count for a kept socket's next connections. The socket goes on with the old ones where that fails. */
+static void apply_anew(const struct listener_entry *e)
+{
+	const struct listening *l = e->socket;
+	char bytes[WHY_BYTES];
+	struct text why;
+	text_init(&why, bytes, sizeof(bytes));
+	int failed = listening_apply(l, e->config, &why);
+	if (!failed && l->path)
+		failed = unix_path_set_owner(l->path, &e->config->unix_socket, &why);
+	if (failed)
+		log_write(LOG_LEVEL_WARNING, LOG_GENERAL, "listen %s (%s): new settings: %s", l->address,
+			  e->config->name, why.at);
+}
+
+void listeners_commit(struct listener_set *set, struct listener_set *old)
+{
+	for (unsigned i = 0; i < set->count; i++) {
+		struct listener_entry *e = &set->at[i];
+		for (unsigned j = 0; e->kept && j < old->count; j++)
+			if (old->at[j].socket == e->socket)
+				old->at[j].socket = NULL;
+		if (e->kept)
+			apply_anew(e);
+		e->kept = false;
+		account_unref(e->socket->account);
+		e->socket->account = account_ref(e->account);
+		e->socket->config = e->config;
+	}
+}
+
+void listeners_close(struct listener_set *set)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		listening_destroy(set->at[i].socket);
+	empty(set);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* All sockets that usher listens on: opened, taken over from systemd, kept over a reload, closed. Thread: main. */
+#ifndef FRONT_LISTENER_H
+#define FRONT_LISTENER_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "config/config.h"
+#include "front/listening.h"
+#include "report/counters.h"
+
+/* A socket that systemd passed. The array is owned by daemon/ and lives as long as the process. */
+struct passed_socket {
+	int fd;
+	char *name;
+};
+
+struct passed_sockets {
+	struct passed_socket *at;
+	unsigned count;
+};
+
+struct listener_entry {
+	struct listening *socket;	      /* owned, unless kept; NULL once another set has it */
+	bool kept;			      /* the old set still owns it */
+	const struct listener_config *config; /* borrowed from the set's snapshot */
+	struct account *account;	      /* ref */
+};
+
+struct listener_set {
+	struct config *config;	   /* ref */
+	struct listener_entry *at; /* owned */
+	unsigned count;
+};
+
+/* Opens all sockets of `config`; those that `old` (may be NULL) has already are kept. Every failure is added to `errors`:
+ * "listen ADDRESS: what; what to do". Returns 0, or -EINVAL with nothing opened and `old` as it was. */
+int listeners_open(struct listener_set *to, struct config *config, struct listener_set *old,
+		   const struct passed_sockets *passed, struct config_errors *errors) MUST_CHECK;
+
+/* Makes the kept sockets `set`'s own and gives all their new snapshot. What is left in `old` is no longer configured: close it. */
+void listeners_commit(struct listener_set *set, struct listener_set *old);
+
+/* Closes the sockets, removes their files, empties the set. */
+void listeners_close(struct listener_set *set);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/listening.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/socket.h"
+#include "config/socket_options.h"
+#include "front/unix_path.h"
+
+struct listening *listening_destroy(struct listening *l)
+{
+	if (!l)
+		return NULL;
+	if (!l->passed) {
+		struct stat st;
+		if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->path_device && st.st_ino == l->path_inode)
+			unlink(l->path);
+		fd_close(&l->fd);
+	}
+	account_unref(l->account);
+	free(l->key);
+	free(l->address);
+	free(l->path);
+	free(l);
+	return NULL;
+}
+
+/* What to do about it, where that is known. */
+static void add_way_out(struct text *why, int error, const struct netaddr *address)
+{
+	uint16_t port = netaddr_port(address);
+	if (error == -EADDRINUSE && port > 0)
+		text_printf(why, "; \"ss -ltnp sport = :%u\" shows by whom", port);
+	else if (error == -EACCES && port > 0 && port < 1024)
+		text_add(why, "; ports below 1024 need a start as root, CAP_NET_BIND_SERVICE, or a socket passed by systemd");
+	else if (error == -EADDRNOTAVAIL)
+		text_add(why, "; no interface of this machine has this address");
+	else if (error == -EAFNOSUPPORT)
+		text_add(why, "; this machine has no such address family (IPv6 may be switched off)");
+	else if (error == -ENOENT && address->u.any.sa_family == AF_UNIX)
+		text_add(why, "; the folder must exist");
+}
+
+static struct listening *listening_create(const char *key)
+{
+	struct listening *l = calloc(1, sizeof(*l));
+	if (!l)
+		return NULL;
+	l->fd = -1;
+	l->key = strdup(key);
+	return l->key ? l : listening_destroy(l);
+}
+
+/* Where it really listens. */
+static int fill_address(struct listening *l)
+{
+	struct sockaddr_storage at;
+	socklen_t length = sizeof(at);
+	if (getsockname(l->fd, (struct sockaddr *)&at, &length) < 0)
+		return -errno;
+	struct netaddr address;
+	netaddr_from_kernel(&address, (struct sockaddr *)&at, length);
+	char bytes[NETADDR_TEXT_BYTES];
+	struct text t;
+	text_init(&t, bytes, sizeof(bytes));
+	netaddr_add_text(&t, &address);
+	l->address = strdup(t.at);
+	return l->address ? 0 : -ENOMEM;
+}
+
+int listening_apply(const struct listening *l, const struct listener_config *config, struct text *why)
+{
+	struct socket_options options = config_socket_options(config);
+	const char *which = "TCP_DEFER_ACCEPT";
+	int failed = socket_set_options(l->fd, l->is_tcp, &options, &which);
+	if (!failed && l->is_tcp)
+		failed = socket_set_int(l->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT,
+					(int)((config->defer_accept_ms + 999) / 1000));
+	if (failed) {
+		text_printf(why, "set %s: %s", which, strerror(-failed));
+		return failed;
+	}
+	/* the kernel cuts the backlog down to net.core.somaxconn */
+	if (listen(l->fd, config->backlog > 0 ? config->backlog : INT_MAX) < 0) {
+		failed = -errno;
+		text_add(why, strerror(errno));
+	}
+	return failed;
+}
+
+static int set_bind_options(struct listening *l, const struct endpoint *e, const struct netaddr *address,
+			    const struct listener_config *config, struct text *why)
+{
+	const char *which = "SO_REUSEADDR";
+	int failed = socket_set_int(l->fd, SOL_SOCKET, SO_REUSEADDR, config->reuse_address);
+	if (!failed && address->u.any.sa_family == AF_INET6) {
+		which = "IPV6_V6ONLY";
+		failed = socket_set_int(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	}
+	if (!failed && e->interface[0]) {
+		which = e->interface;
+		if (setsockopt(l->fd, SOL_SOCKET, SO_BINDTODEVICE, e->interface, (socklen_t)strlen(e->interface)) < 0)
+			failed = -errno;
+	}
+	if (failed)
+		text_printf(why, "%s %s: %s", which == e->interface ? "bind to interface" : "set", which, strerror(-failed));
+	return failed;
+}
+
+static int bind_unix(struct listening *l, const struct netaddr *address, const struct listener_config *config,
+		     struct text *why)
+{
+	if (address->u.local.sun_path[0] == '\0')
+		return bind(l->fd, &address->u.any, address->length) < 0 ? -errno : 0;
+	int failed = unix_path_bind(l->fd, address, &config->unix_socket, why);
+	struct stat st;
+	if (failed || lstat(address->u.local.sun_path, &st) < 0)
+		return failed ? failed : -errno;
+	l->path_device = st.st_dev;
+	l->path_inode = st.st_ino;
+	l->path = strdup(address->u.local.sun_path);
+	return l->path ? 0 : -ENOMEM;
+}
+
+/* Opens a socket at `address`. On failure *why says what, unless it is the error's own text. */
+static int open_socket(struct listening *l, const struct endpoint *e, const struct netaddr *address,
+		       const struct listener_config *config, struct text *why)
+{
+	l->is_tcp = address->u.any.sa_family != AF_UNIX;
+	l->fd = socket(address->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (l->fd < 0)
+		return -errno;
+	int failed = 0;
+	if (!l->is_tcp) {
+		failed = bind_unix(l, address, config, why);
+	} else {
+		failed = set_bind_options(l, e, address, config, why);
+		if (!failed && bind(l->fd, &address->u.any, address->length) < 0)
+			failed = -errno;
+	}
+	if (!failed)
+		failed = listening_apply(l, config, why);
+	return failed ? failed : fill_address(l);
+}
+
+int listening_open(struct listening **to, const char *key, const struct endpoint *e, const struct netaddr *address,
+		   const struct listener_config *config, struct text *why)
+{
+	struct listening *l = listening_create(key);
+	int failed = l ? open_socket(l, e, address, config, why) : -ENOMEM;
+	if (!failed) {
+		*to = l;
+		return 0;
+	}
+	if (why->length == 0)
+		text_add(why, strerror(-failed));
+	add_way_out(why, failed, address);
+	listening_destroy(l);
+	return failed;
+}
+
+uint16_t listening_port(const struct listening *l)
+{
+	struct netaddr address = {.length = sizeof(address.u)};
+	if (getsockname(l->fd, &address.u.any, &address.length) < 0)
+		return 0;
+	return netaddr_port(&address);
+}
+
+/* Checks that a passed socket is one that usher can accept from. */
+static int check_passed(const struct listening *l, struct text *why)
+{
+	int type = 0;
+	socklen_t length = sizeof(type);
+	if (getsockopt(l->fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) {
+		text_add(why, "what systemd passed is not a socket");
+		return -ENOTSOCK;
+	}
+	if (type != SOCK_STREAM) {
+		text_add(why, "what systemd passed is not a stream socket; use ListenStream= in the socket unit");
+		return -EPROTOTYPE;
+	}
+	int listening = 0;
+	length = sizeof(listening);
+	if (getsockopt(l->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 && !listening) {
+		text_add(why, "what systemd passed does not listen; use Accept=no in the socket unit");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int listening_take_passed(struct listening **to, const char *key, int fd, const struct listener_config *config,
+			  struct text *why)
+{
+	struct listening *l = listening_create(key);
+	if (!l) {
+		text_add(why, strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	l->fd = fd;
+	l->passed = true;
+	int domain = 0;
+	socklen_t length = sizeof(domain);
+	l->is_tcp = getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain != AF_UNIX;
+	int failed = check_passed(l, why);
+	if (!failed)
+		failed = fd_set_nonblock(fd);
+	if (!failed)
+		failed = listening_apply(l, config, why);
+	if (!failed)
+		failed = fill_address(l);
+	if (!failed) {
+		*to = l;
+		return 0;
+	}
+	if (why->length == 0)
+		text_add(why, strerror(-failed));
+	listening_destroy(l);
+	return failed;
+}

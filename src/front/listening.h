@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* One socket that usher listens on. Thread: main. */
+#ifndef FRONT_LISTENING_H
+#define FRONT_LISTENING_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "base/netaddr.h"
+#include "base/poller.h"
+#include "base/text.h"
+#include "config/config.h"
+#include "report/counters.h"
+
+struct acceptor;
+
+struct listening {
+	struct watch watch;	   /* the acceptor's */
+	struct acceptor *acceptor; /* borrowed; NULL: not accepted from */
+	char *key;		   /* owned: what it is found by at a reload */
+	char *address;		   /* owned: where it really listens, as text: with the port that the kernel chose */
+	int fd;			   /* owned, unless passed */
+	bool is_tcp;
+	bool passed;	   /* by systemd, which keeps it: never closed or unlinked */
+	char *path;	   /* owned: the UNIX socket's file, to be removed; NULL: none */
+	dev_t path_device; /* to know whether the file is still this socket's */
+	ino_t path_inode;
+
+	const struct listener_config *config; /* borrowed from the set's snapshot; NULL until it is committed */
+	struct account *account;	      /* ref; likewise */
+};
+
+/* Opens a socket at `address` (the endpoint's, or one of its families') and listens.
+ * Returns 0 with *to, or -errno with *why: what is wrong and what to do. */
+int listening_open(struct listening **to, const char *key, const struct endpoint *e, const struct netaddr *address,
+		   const struct listener_config *config, struct text *why) MUST_CHECK;
+
+/* Takes up a socket that systemd passed. Returns as above. */
+int listening_take_passed(struct listening **to, const char *key, int fd, const struct listener_config *config,
+			  struct text *why) MUST_CHECK;
+
+/* Sets what a reload may change; accepted sockets inherit it. Returns 0, or -errno with *why. */
+int listening_apply(const struct listening *l, const struct listener_config *config, struct text *why) MUST_CHECK;
+
+/* The port it listens on, in host order; 0: none. */
+uint16_t listening_port(const struct listening *l);
+
+/* Closes it and removes its file if that is still its own. Returns NULL; accepts NULL. */
+struct listening *listening_destroy(struct listening *l);
+
+#endif

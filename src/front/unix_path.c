@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/unix_path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+/* How often and how long apart the folder's lock is tried: whoever else has it only looks and binds. */
+#define LOCK_TRIES 100
+#define LOCK_PAUSE_NS 10000000L
+
+/* "already in use by pid 4711 (nginx)". */
+static void say_who(int connected, struct text *why)
+{
+	struct ucred who;
+	socklen_t length = sizeof(who);
+	text_add(why, "already in use");
+	if (getsockopt(connected, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0 || who.pid <= 0)
+		return;
+	text_printf(why, " by pid %d", (int)who.pid);
+	char path[64];
+	char name[32];
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)who.pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, name, sizeof(name));
+	fd_close(&fd);
+	if (n <= 1)
+		return;
+	text_add(why, " (");
+	text_add_escaped(why, name, (size_t)n - (name[n - 1] == '\n'));
+	text_add(why, ")");
+}
+
+/* Removes the file if it is a socket that nobody listens on. Returns 0 when the path is free. */
+static int make_room(const struct netaddr *address, struct text *why)
+{
+	const char *path = address->u.local.sun_path;
+	struct stat st;
+	if (lstat(path, &st) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		text_add(why, strerror(errno));
+		return -errno;
+	}
+	if (!S_ISSOCK(st.st_mode)) {
+		text_add(why, "the file exists and is not a socket; remove it or choose another path");
+		return -EEXIST;
+	}
+	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (probe < 0) {
+		text_add(why, strerror(errno));
+		return -errno;
+	}
+	int failed = connect(probe, &address->u.any, address->length) < 0 ? errno : 0;
+	if (failed == ECONNREFUSED || failed == ENOENT) {
+		fd_close(&probe);
+		if (unlink(path) == 0 || errno == ENOENT)
+			return 0;
+		text_printf(why, "nobody listens on the file, but it cannot be removed: %s", strerror(errno));
+		return -errno;
+	}
+	if (failed == 0)
+		say_who(probe, why);
+	else if (failed == EAGAIN || failed == EPROTOTYPE)
+		text_add(why, "already in use");
+	else
+		text_printf(why, "cannot find out whether the file is in use: %s", strerror(failed));
+	fd_close(&probe);
+	return -EADDRINUSE;
+}
+
+/* Locks the socket's folder, so that two who find the same stale file do not both replace it. Returns the lock's descriptor; -1 when
+ * there is none to be had (the folder cannot be read: then nobody else of this user can lock it either). */
+static int lock_folder(const char *path)
+{
+	char copy[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+	snprintf(copy, sizeof(copy), "%s", path);
+	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return fd;
+		struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+		nanosleep(&pause, NULL);
+	}
+	fd_close(&fd);
+	return -1;
+}
+
+static int find_owner(const struct unix_config *owner, uid_t *uid, gid_t *gid, struct text *why)
+{
+	*uid = (uid_t)-1;
+	*gid = (gid_t)-1;
+	if (owner->user) {
+		const struct passwd *user = getpwnam(owner->user);
+		if (!user) {
+			text_printf(why, "unix.user: there is no user \"%s\"", owner->user);
+			return -ENOENT;
+		}
+		*uid = user->pw_uid;
+	}
+	if (owner->group) {
+		const struct group *group = getgrnam(owner->group);
+		if (!group) {
+			text_printf(why, "unix.group: there is no group \"%s\"", owner->group);
+			return -ENOENT;
+		}
+		*gid = group->gr_gid;
+	}
+	return 0;
+}
+
+int unix_path_set_owner(const char *path, const struct unix_config *owner, struct text *why)
+{
+	uid_t uid;
+	gid_t gid;
+	int failed = find_owner(owner, &uid, &gid, why);
+	if (failed)
+		return failed;
+	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && lchown(path, uid, gid) < 0) {
+		failed = -errno;
+		text_printf(why, "cannot give the file to user %s, group %s: %s", owner->user ? owner->user : "(as it is)",
+			    owner->group ? owner->group : "(as it is)", strerror(errno));
+		return failed;
+	}
+	if (chmod(path, (mode_t)owner->mode) < 0) {
+		failed = -errno;
+		text_printf(why, "cannot set the file's mode: %s", strerror(errno));
+		return failed;
+	}
+	return 0;
+}
+
+int unix_path_bind(int fd, const struct netaddr *address, const struct unix_config *owner, struct text *why)
+{
+	const char *path = address->u.local.sun_path;
+	int lock = lock_folder(path);
+	int failed = make_room(address, why);
+	if (failed)
+		goto done;
+	/* the file is made with the socket's mode: closed to all others until it has its owner */
+	if (fchmod(fd, 0600) < 0 || bind(fd, &address->u.any, address->length) < 0) {
+		failed = -errno;
+		text_add(why, strerror(errno));
+		goto done;
+	}
+	failed = unix_path_set_owner(path, owner, why);
+	if (failed)
+		unlink(path);
+done:
+	fd_close(&lock);
+	return failed;
+}
