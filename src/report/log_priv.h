@@ -23,9 +23,12 @@ struct log_entry {
 	const char *fields;
 };
 
-/* Where the log thread writes. Its functions are called by that thread alone, and may block it. Both return how many
- * entries turned out not to be writable. */
+/* Where the log thread writes. */
 struct log_sink {
+	/* Called by log_start, in its thread: what must not wait for the log thread, as reading the environment, which
+	 * others may change later. NULL: nothing. */
+	void (*prepare)(void);
+	/* Called by the log thread alone, and may block it. Both return how many entries turned out not to be writable. */
 	unsigned (*put)(const struct log_entry *e); /* may keep it until flush */
 	unsigned (*flush)(void);
 	bool wants_fields;
@@ -35,7 +38,7 @@ extern const struct log_sink log_sink_journal;
 extern const struct log_sink log_sink_stderr;
 
 /* log_start with any sink, borrowed until log_stop. Returns as log_start does. Thread: main. */
-int log_start_sink(const struct log_sink *sink) MUST_CHECK;
+int log_start_sink(const struct log_sink *to) MUST_CHECK;
 
 /* True if whoever reads the log sees fields: if not, nobody needs to format them. Thread: any. */
 bool log_wants_fields(void);

@@ -37,13 +37,13 @@ static enum line_style lines_style;
 bool log_stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long device;
-	unsigned long long inode;
+	char own[64];
 	struct stat st;
 
-	if (stream == NULL || sscanf(stream, "%llu:%llu", &device, &inode) != 2)
+	if (stream == NULL || fstat(STDERR_FILENO, &st) < 0)
 		return false;
-	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+	snprintf(own, sizeof(own), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	return strcmp(stream, own) == 0;
 }
 
 static enum line_style find_style(void)
@@ -135,6 +135,12 @@ static int write_all(const char *at, size_t n, int limit_ms)
 	return 0;
 }
 
+static void stderr_prepare(void)
+{
+	tzset();
+	lines_style = find_style();
+}
+
 static unsigned stderr_flush(void)
 {
 	unsigned failed = lines_length > 0 && write_all(lines, lines_length, NO_LIMIT) < 0 ? lines_count : 0;
@@ -148,8 +154,6 @@ static unsigned stderr_put(const struct log_entry *e)
 	unsigned failed = 0;
 	if (sizeof(lines) - lines_length < LINE_BYTES)
 		failed = stderr_flush();
-	if (lines_count == 0)
-		lines_style = find_style();
 	lines_length += format_line(lines + lines_length, LINE_BYTES, e, lines_style, &lines_clock);
 	lines_count++;
 	return failed;
@@ -163,6 +167,7 @@ int log_stderr_write_now(const struct log_entry *e, int limit_ms)
 }
 
 const struct log_sink log_sink_stderr = {
+	.prepare = stderr_prepare,
 	.put = stderr_put,
 	.flush = stderr_flush,
 	.wants_fields = false,

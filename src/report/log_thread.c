@@ -227,6 +227,8 @@ int log_start_sink(const struct log_sink *to)
 	told_unwritten = atomic_load(&unwritten);
 	loss_seen_ms = 0;
 	atomic_store(&fields_wanted, to->wants_fields);
+	if (to->prepare != NULL)
+		to->prepare();
 	r = create_thread();
 	if (r < 0)
 		goto fail_queue;
