@@ -39,9 +39,12 @@ int main(int argc, char **argv)
 {
 	enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_VERSION };
 	static const struct option long_options[] = {
-		{"config", required_argument, NULL, 'c'},    {"check", no_argument, NULL, OPTION_CHECK},
-		{"dump-config", no_argument, NULL, OPTION_DUMP}, {"log-level", required_argument, NULL, 'l'},
-		{"version", no_argument, NULL, OPTION_VERSION}, {"help", no_argument, NULL, 'h'},
+		{"config", required_argument, NULL, 'c'},
+		{"check", no_argument, NULL, OPTION_CHECK},
+		{"dump-config", no_argument, NULL, OPTION_DUMP},
+		{"log-level", required_argument, NULL, 'l'},
+		{"version", no_argument, NULL, OPTION_VERSION},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	struct daemon_options options = {.config_path = USHER_CONFIG_FILE, .log_level = -1};
@@ -55,7 +58,8 @@ int main(int argc, char **argv)
 		case 'l':
 			options.log_level = log_level_parse(optarg);
 			if (options.log_level < 0)
-				return wrong_usage("--log-level takes error, warning, notice, info or debug, not ", optarg);
+				return wrong_usage("--log-level takes error, warning, notice, info or debug, not ",
+						   optarg);
 			break;
 		case OPTION_CHECK:
 			action = inspect_check;

@@ -15,7 +15,7 @@ struct socket_options {
 	unsigned keepalive_idle_s;
 	unsigned keepalive_interval_s;
 	unsigned keepalive_count;
-	unsigned user_timeout_ms;     /* 0: the kernel's retransmission limit */
+	unsigned user_timeout_ms;      /* 0: the kernel's retransmission limit */
 	unsigned receive_buffer_bytes; /* 0: the kernel's choice */
 	unsigned send_buffer_bytes;
 };

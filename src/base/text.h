@@ -12,9 +12,9 @@
 /* A text that grows in the caller's memory and never past it. What does not fit is cut off and `cut` says so; the
  * text is always ended by a NUL. */
 struct text {
-	char *at;	/* borrowed from the caller */
-	size_t size;	/* bytes at `at`, the NUL included; at least 1 */
-	size_t length;	/* bytes used, without the NUL */
+	char *at;      /* borrowed from the caller */
+	size_t size;   /* bytes at `at`, the NUL included; at least 1 */
+	size_t length; /* bytes used, without the NUL */
 	bool cut;
 };
 

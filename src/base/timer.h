@@ -20,7 +20,7 @@ struct timer {
 };
 
 struct timer_wheel {
-	uint64_t tick; /* the last one that was worked off */
+	uint64_t tick;		     /* the last one that was worked off */
 	uint64_t used[TIMER_LEVELS]; /* a bit a slot: it may hold something */
 	struct list slots[TIMER_LEVELS][TIMER_SLOTS];
 };

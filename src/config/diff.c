@@ -42,7 +42,7 @@ static void leave(struct diff *d, size_t length)
 }
 
 /* Adds a value, cut with "..." when it is long. */
-static void add_value(struct text *t, const struct option *o, const void *values)
+static void add_value(struct text *t, const struct option_row *o, const void *values)
 {
 	char buffer[VALUE_BYTES];
 	struct text value;
@@ -54,7 +54,7 @@ static void add_value(struct text *t, const struct option *o, const void *values
 		text_add(t, "...");
 }
 
-static void diff_option(struct diff *d, const struct option *o, const void *from, const void *to)
+static void diff_option(struct diff *d, const struct option_row *o, const void *from, const void *to)
 {
 	char buffer[LINE_BYTES];
 	struct text t;
@@ -76,7 +76,7 @@ static void diff_option(struct diff *d, const struct option *o, const void *from
 static void diff_group(struct diff *d, const struct option_group *group, const void *from, const void *to)
 {
 	for (size_t i = 0; i < group->option_count; i++) {
-		const struct option *o = &group->options[i];
+		const struct option_row *o = &group->options[i];
 		if (o->type == OPTION_GROUP) {
 			size_t length = d->where.length;
 			enter(d, "", o->name, ".");

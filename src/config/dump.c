@@ -14,7 +14,7 @@ static void indent(FILE *to, int depth)
 static void dump_group(const struct option_group *group, const void *values, FILE *to, int depth)
 {
 	for (size_t i = 0; i < group->option_count; i++) {
-		const struct option *o = &group->options[i];
+		const struct option_row *o = &group->options[i];
 		indent(to, depth);
 		if (o->type == OPTION_GROUP) {
 			fprintf(to, "%s: {\n", o->name);

@@ -100,7 +100,7 @@ static const char *type_name(enum option_type type)
 	return "";
 }
 
-static void print_facts(const struct option *o, FILE *to)
+static void print_facts(const struct option_row *o, FILE *to)
 {
 	char buffer[512];
 	struct text t;
@@ -140,7 +140,7 @@ static void print_group(const struct option_group *group, const char *path, FILE
 
 	print_text(group->help, to);
 	for (size_t i = 0; i < group->option_count; i++) {
-		const struct option *o = &group->options[i];
+		const struct option_row *o = &group->options[i];
 		if (o->type == OPTION_GROUP)
 			continue;
 		if (!any)
@@ -153,7 +153,7 @@ static void print_group(const struct option_group *group, const char *path, FILE
 	if (any)
 		fputs(".El\n", to);
 	for (size_t i = 0; i < group->option_count; i++) {
-		const struct option *o = &group->options[i];
+		const struct option_row *o = &group->options[i];
 		if (o->type != OPTION_GROUP)
 			continue;
 		char inner[256];

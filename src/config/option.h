@@ -41,7 +41,7 @@ struct option_list {
 
 struct option_group;
 
-struct option {
+struct option_row {
 	const char *name;
 	enum option_type type;
 	size_t offset;	 /* of the field in the group's struct */
@@ -61,7 +61,7 @@ struct option {
 struct option_group {
 	const char *name; /* as it stands in the file: "limits"; for a listener "NAME" */
 	const char *help; /* for the manual: what the group is for */
-	const struct option *options;
+	const struct option_row *options;
 	size_t option_count;
 	size_t struct_bytes; /* of a group that is allocated by itself (a service's); else 0 */
 

@@ -94,7 +94,7 @@ static void add_found(struct text *t, const config_setting_t *setting)
 	}
 }
 
-static void add_expected(struct text *t, const struct option *o)
+static void add_expected(struct text *t, const struct option_row *o)
 {
 	text_add(t, option_type_expected(o->type));
 	if (o->type == OPTION_CHOICE || o->type == OPTION_INT) {
@@ -103,7 +103,7 @@ static void add_expected(struct text *t, const struct option *o)
 	}
 }
 
-static void wrong_type(struct option_parse *p, const struct option *o, const config_setting_t *setting)
+static void wrong_type(struct option_parse *p, const struct option_row *o, const config_setting_t *setting)
 {
 	struct config_place place = option_parse_place(p, setting);
 	char buffer[256];
@@ -129,8 +129,8 @@ static void wrong_type(struct option_parse *p, const struct option *o, const con
 	option_parse_error(p, place, o->name, "%s", t.at);
 }
 
-static void parse_text(struct option_parse *p, const struct option *o, void *values, const config_setting_t *setting,
-		       const char *string)
+static void parse_text(struct option_parse *p, const struct option_row *o, void *values,
+		       const config_setting_t *setting, const char *string)
 {
 	char buffer[256];
 	struct text why;
@@ -140,7 +140,7 @@ static void parse_text(struct option_parse *p, const struct option *o, void *val
 		option_parse_error(p, option_parse_place(p, setting), o->name, "\"%.60s\" %s", string, why.at);
 }
 
-static void parse_int(struct option_parse *p, const struct option *o, void *values, const config_setting_t *setting)
+static void parse_int(struct option_parse *p, const struct option_row *o, void *values, const config_setting_t *setting)
 {
 	int number = config_setting_get_int(setting);
 	char buffer[256];
@@ -165,7 +165,8 @@ static bool list_alloc(struct option_parse *p, struct option_list *list, unsigne
 	return true;
 }
 
-static void parse_list(struct option_parse *p, const struct option *o, void *values, const config_setting_t *setting)
+static void parse_list(struct option_parse *p, const struct option_row *o, void *values,
+		       const config_setting_t *setting)
 {
 	bool alone = config_setting_type(setting) == CONFIG_TYPE_STRING;
 	unsigned count = alone ? 1 : (unsigned)config_setting_length(setting);
@@ -204,7 +205,8 @@ static void parse_list(struct option_parse *p, const struct option *o, void *val
 }
 
 /* Everything but a group. */
-static void parse_value(struct option_parse *p, const struct option *o, void *values, const config_setting_t *setting)
+static void parse_value(struct option_parse *p, const struct option_row *o, void *values,
+			const config_setting_t *setting)
 {
 	int type = config_setting_type(setting);
 
@@ -257,7 +259,7 @@ bool option_parse_is_group(struct option_parse *p, const config_setting_t *setti
 }
 
 /* An option's default, through the same parser. */
-static void set_default(struct option_parse *p, const struct option *o, void *values)
+static void set_default(struct option_parse *p, const struct option_row *o, void *values)
 {
 	char buffer[256];
 	struct text why;
@@ -303,7 +305,7 @@ static void unknown_name(struct option_parse *p, const struct option_group *grou
 	}
 	text_init(&t, buffer, sizeof(buffer));
 	for (size_t i = 0; i < group->option_count; i++) {
-		const struct option *o = &group->options[i];
+		const struct option_row *o = &group->options[i];
 		consider(name, o->name, &best, &distance);
 		for (size_t k = 0; o->group && k < o->group->option_count; k++) {
 			if (strcmp(o->group->options[k].name, name) == 0)
@@ -330,7 +332,7 @@ static void unknown_name(struct option_parse *p, const struct option_group *grou
 	option_parse_error(p, place, name, "no such option; %s", t.at);
 }
 
-static const struct option *find_option(const struct option_group *group, const char *name)
+static const struct option_row *find_option(const struct option_group *group, const char *name)
 {
 	for (size_t i = 0; i < group->option_count; i++) {
 		if (strcmp(group->options[i].name, name) == 0)
@@ -353,7 +355,7 @@ static void parse_structure(struct option_parse *p, const struct option_group *g
 			    const config_setting_t *setting, struct config_place place)
 {
 	for (size_t i = 0; i < group->option_count; i++) {
-		const struct option *o = &group->options[i];
+		const struct option_row *o = &group->options[i];
 		const config_setting_t *member = setting ? config_setting_get_member(setting, o->name) : NULL;
 		if (o->type == OPTION_GROUP) {
 			struct config_place inner = member ? option_parse_place(p, member) : place;
@@ -380,7 +382,7 @@ void option_parse_group(struct option_parse *p, const struct option_group *group
 	for (int i = 0; i < count; i++) {
 		const config_setting_t *member = config_setting_get_elem(setting, (unsigned)i);
 		const char *name = config_setting_name(member);
-		const struct option *o = find_option(group, name);
+		const struct option_row *o = find_option(group, name);
 		if (o)
 			parse_value(p, o, values, member);
 		else if (!is_other(others, name))

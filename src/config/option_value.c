@@ -7,37 +7,37 @@
 #include "base/must.h"
 #include "config/value.h"
 
-void *option_field(const struct option *o, void *values)
+void *option_field(const struct option_row *o, void *values)
 {
 	return (char *)values + o->offset;
 }
 
-const void *option_field_const(const struct option *o, const void *values)
+const void *option_field_const(const struct option_row *o, const void *values)
 {
 	return (const char *)values + o->offset;
 }
 
-static int as_int(const struct option *o, const void *values)
+static int as_int(const struct option_row *o, const void *values)
 {
 	return *(const int *)option_field_const(o, values);
 }
 
-static uint64_t as_number(const struct option *o, const void *values)
+static uint64_t as_number(const struct option_row *o, const void *values)
 {
 	return *(const uint64_t *)option_field_const(o, values);
 }
 
-static bool as_bool(const struct option *o, const void *values)
+static bool as_bool(const struct option_row *o, const void *values)
 {
 	return *(const bool *)option_field_const(o, values);
 }
 
-static const char *as_string(const struct option *o, const void *values)
+static const char *as_string(const struct option_row *o, const void *values)
 {
 	return *(const char *const *)option_field_const(o, values);
 }
 
-static const struct option_list *as_list(const struct option *o, const void *values)
+static const struct option_list *as_list(const struct option_row *o, const void *values)
 {
 	return option_field_const(o, values);
 }
@@ -68,7 +68,7 @@ const char *option_type_expected(enum option_type type)
 }
 
 /* Adds a bound in the option's own unit. */
-static void add_bound(struct text *t, const struct option *o, int64_t bound)
+static void add_bound(struct text *t, const struct option_row *o, int64_t bound)
 {
 	if (o->type == OPTION_SIZE)
 		value_add_size(t, (uint64_t)bound);
@@ -80,7 +80,7 @@ static void add_bound(struct text *t, const struct option *o, int64_t bound)
 		text_printf(t, "%lld", (long long)bound);
 }
 
-void option_add_range(struct text *t, const struct option *o)
+void option_add_range(struct text *t, const struct option_row *o)
 {
 	switch (o->type) {
 	case OPTION_INT:
@@ -104,7 +104,7 @@ void option_add_range(struct text *t, const struct option *o)
 	}
 }
 
-bool option_in_range(const struct option *o, int64_t value, struct text *why)
+bool option_in_range(const struct option_row *o, int64_t value, struct text *why)
 {
 	if (value >= o->minimum && value <= o->maximum)
 		return true;
@@ -115,7 +115,7 @@ bool option_in_range(const struct option *o, int64_t value, struct text *why)
 	return false;
 }
 
-static int set_number(const struct option *o, void *field, const char *text, struct text *why)
+static int set_number(const struct option_row *o, void *field, const char *text, struct text *why)
 {
 	const char *wrong = NULL;
 	uint64_t number = 0;
@@ -132,7 +132,7 @@ static int set_number(const struct option *o, void *field, const char *text, str
 	return 0;
 }
 
-static int set_int(const struct option *o, void *field, const char *text, struct text *why)
+static int set_int(const struct option_row *o, void *field, const char *text, struct text *why)
 {
 	const char *wrong = NULL;
 	int number = 0;
@@ -158,7 +158,7 @@ static int set_int(const struct option *o, void *field, const char *text, struct
 	return 0;
 }
 
-int option_set(const struct option *o, void *values, const char *text, struct text *why)
+int option_set(const struct option_row *o, void *values, const char *text, struct text *why)
 {
 	void *field = option_field(o, values);
 
@@ -197,7 +197,7 @@ static bool strings_equal(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-bool option_equal(const struct option *o, const void *a, const void *b)
+bool option_equal(const struct option_row *o, const void *a, const void *b)
 {
 	switch (o->type) {
 	case OPTION_BOOL:
@@ -229,7 +229,7 @@ bool option_equal(const struct option *o, const void *a, const void *b)
 	return false;
 }
 
-bool option_is_unset(const struct option *o, const void *values)
+bool option_is_unset(const struct option_row *o, const void *values)
 {
 	if (o->type == OPTION_STRING)
 		return !as_string(o, values);
@@ -237,7 +237,7 @@ bool option_is_unset(const struct option *o, const void *values)
 }
 
 /* The text of what is neither string nor list. */
-static void add_plain(struct text *t, const struct option *o, const void *values)
+static void add_plain(struct text *t, const struct option_row *o, const void *values)
 {
 	switch (o->type) {
 	case OPTION_BOOL:
@@ -277,7 +277,7 @@ static void add_quoted(struct text *t, const char *string)
 	text_add(t, "\"");
 }
 
-void option_add_text(struct text *t, const struct option *o, const void *values)
+void option_add_text(struct text *t, const struct option_row *o, const void *values)
 {
 	if (o->type == OPTION_STRING && as_string(o, values)) {
 		add_quoted(t, as_string(o, values));
@@ -306,7 +306,7 @@ static void write_quoted(const char *string, FILE *to)
 	putc('"', to);
 }
 
-void option_write(const struct option *o, const void *values, FILE *to)
+void option_write(const struct option_row *o, const void *values, FILE *to)
 {
 	if (o->type == OPTION_STRING) {
 		write_quoted(as_string(o, values) ? as_string(o, values) : "", to);

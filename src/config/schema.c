@@ -43,7 +43,7 @@ static void check_resolver(void *values, const char *path, struct config_place p
 		config_errors_add(errors, place, path, "ttl_min is greater than ttl_max");
 }
 
-static const struct option resolver_options[] = {
+static const struct option_row resolver_options[] = {
 	{
 		.name = "servers",
 		.type = OPTION_LIST,
@@ -108,7 +108,7 @@ static const struct option_group resolver_group = {
 	.check = check_resolver,
 };
 
-static const struct option global_options[] = {
+static const struct option_row global_options[] = {
 	{
 		.name = "workers",
 		.type = OPTION_INT,
@@ -193,7 +193,7 @@ static void check_keepalive(void *values, const char *path, struct config_place 
 	whole_seconds(keepalive->interval_ms, path, "interval", place, errors);
 }
 
-static const struct option keepalive_options[] = {
+static const struct option_row keepalive_options[] = {
 	{
 		.name = "enabled",
 		.type = OPTION_BOOL,
@@ -249,7 +249,7 @@ static const struct option_group keepalive_group = {
 	.check = check_keepalive,
 };
 
-static const struct option limits_options[] = {
+static const struct option_row limits_options[] = {
 	{
 		.name = "connections",
 		.type = OPTION_INT,
@@ -273,7 +273,7 @@ static const struct option_group limits_group = {
 	OPTIONS(limits_options),
 };
 
-static const struct option timeouts_options[] = {
+static const struct option_row timeouts_options[] = {
 	{
 		.name = "idle",
 		.type = OPTION_DURATION,
@@ -321,7 +321,7 @@ static const struct option_group timeouts_group = {
 	OPTIONS(timeouts_options),
 };
 
-static const struct option unix_options[] = {
+static const struct option_row unix_options[] = {
 	{
 		.name = "mode",
 		.type = OPTION_MODE,
@@ -365,7 +365,7 @@ static void check_listener(void *values, const char *path, struct config_place p
 	whole_seconds(listener->defer_accept_ms, path, "defer_accept", place, errors);
 }
 
-static const struct option listener_options[] = {
+static const struct option_row listener_options[] = {
 	{
 		.name = "listen",
 		.type = OPTION_LIST,

@@ -65,7 +65,8 @@ static void say_unused_sockets(const struct daemon *d)
 			used = used || d->listeners->at[j].socket->fd == d->passed.at[i].fd;
 		if (!used)
 			log_write(LOG_LEVEL_WARNING, LOG_GENERAL,
-				  "systemd passed a socket named \"%s\" that no listener uses: listen = [ \"systemd:%s\" ] would",
+				  "systemd passed a socket named \"%s\" that no listener uses: listen = [ "
+				  "\"systemd:%s\" ] would",
 				  d->passed.at[i].name, d->passed.at[i].name);
 	}
 }
@@ -96,7 +97,8 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 	unsigned budget = descriptor_budget(workers);
 	if (budget == 0) {
 		log_write(LOG_LEVEL_ERROR, LOG_GENERAL,
-			  "only %u descriptors may be open, which leaves none for connections: raise LimitNOFILE= (ulimit -n)",
+			  "only %u descriptors may be open, which leaves none for connections: raise LimitNOFILE= "
+			  "(ulimit -n)",
 			  fd_limit());
 		return DAEMON_EXIT_FAILED;
 	}

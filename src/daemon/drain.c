@@ -46,7 +46,8 @@ bool drain_run(struct daemon *d)
 			  (unsigned long long)pool_open(d->pool), d->stops_wanted > 1 ? ": a second signal came" : "");
 		pool_command(d->pool, WORKER_CLOSE_ALL, NULL);
 		if (!wait_for_connections(d, clock_now_ms() + CLOSE_MS, UINT32_MAX)) {
-			log_write(LOG_LEVEL_ERROR, LOG_STUCK, "a worker did not close its connections; they end with the process");
+			log_write(LOG_LEVEL_ERROR, LOG_STUCK,
+				  "a worker did not close its connections; they end with the process");
 			return false;
 		}
 	}

@@ -14,8 +14,10 @@ static int find(const char *user, const char *group, uid_t *uid, gid_t *gid, str
 	errno = 0;
 	const struct passwd *pw = getpwnam(user);
 	if (!pw) {
-		text_printf(why, "user: there is no user \"%s\": make one (useradd --system %s), name another, or start as one",
-			    user, user);
+		text_printf(
+			why,
+			"user: there is no user \"%s\": make one (useradd --system %s), name another, or start as one",
+			user, user);
 		return -ENOENT;
 	}
 	*uid = pw->pw_uid;
@@ -24,7 +26,8 @@ static int find(const char *user, const char *group, uid_t *uid, gid_t *gid, str
 		return 0;
 	const struct group *gr = getgrnam(group);
 	if (!gr) {
-		text_printf(why, "group: there is no group \"%s\": make one, or leave it out for the user's own", group);
+		text_printf(why, "group: there is no group \"%s\": make one, or leave it out for the user's own",
+			    group);
 		return -ENOENT;
 	}
 	*gid = gr->gr_gid;

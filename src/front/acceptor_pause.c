@@ -69,7 +69,8 @@ void acceptor_pause(struct acceptor *a, const char *shortage)
 	if (shortage) {
 		if (!a->short_of)
 			log_write(LOG_LEVEL_WARNING, LOG_ACCEPT_PAUSED,
-				  "accepting paused: out of %s; clients wait in the backlog until there is room", shortage);
+				  "accepting paused: out of %s; clients wait in the backlog until there is room",
+				  shortage);
 		a->short_of = true;
 		timer_start(&a->timers, &a->relief, now_ms + RELIEF_MS);
 	}

@@ -60,8 +60,10 @@ static int add(struct opening *o, struct listening *l, bool kept)
 		return out_of_memory(o);
 	}
 	set->at = at;
-	set->at[set->count++] = (struct listener_entry){
-		.socket = l, .kept = kept, .config = o->listener, .account = account_ref(o->account)};
+	set->at[set->count++] = (struct listener_entry){.socket = l,
+							.kept = kept,
+							.config = o->listener,
+							.account = account_ref(o->account)};
 	return 0;
 }
 

@@ -41,7 +41,9 @@ static void add_way_out(struct text *why, int error, const struct netaddr *addre
 	if (error == -EADDRINUSE && port > 0)
 		text_printf(why, "; \"ss -ltnp sport = :%u\" shows by whom", port);
 	else if (error == -EACCES && port > 0 && port < 1024)
-		text_add(why, "; ports below 1024 need a start as root, CAP_NET_BIND_SERVICE, or a socket passed by systemd");
+		text_add(
+			why,
+			"; ports below 1024 need a start as root, CAP_NET_BIND_SERVICE, or a socket passed by systemd");
 	else if (error == -EADDRNOTAVAIL)
 		text_add(why, "; no interface of this machine has this address");
 	else if (error == -EAFNOSUPPORT)
@@ -112,7 +114,8 @@ static int set_bind_options(struct listening *l, const struct endpoint *e, const
 			failed = -errno;
 	}
 	if (failed)
-		text_printf(why, "%s %s: %s", which == e->interface ? "bind to interface" : "set", which, strerror(-failed));
+		text_printf(why, "%s %s: %s", which == e->interface ? "bind to interface" : "set", which,
+			    strerror(-failed));
 	return failed;
 }
 

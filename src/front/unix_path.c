@@ -129,8 +129,9 @@ int unix_path_set_owner(const char *path, const struct unix_config *owner, struc
 		return failed;
 	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && lchown(path, uid, gid) < 0) {
 		failed = -errno;
-		text_printf(why, "cannot give the file to user %s, group %s: %s", owner->user ? owner->user : "(as it is)",
-			    owner->group ? owner->group : "(as it is)", strerror(errno));
+		text_printf(why, "cannot give the file to user %s, group %s: %s",
+			    owner->user ? owner->user : "(as it is)", owner->group ? owner->group : "(as it is)",
+			    strerror(errno));
 		return failed;
 	}
 	if (chmod(path, (mode_t)owner->mode) < 0) {

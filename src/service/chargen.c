@@ -21,7 +21,8 @@ struct chargen {
 
 static const struct option_group chargen_group = {
 	.name = "chargen",
-	.help = "Sends lines of 72 printing characters until the client ends (RFC 864). What the client sends is thrown "
+	.help = "Sends lines of 72 printing characters until the client ends (RFC 864). What the client sends is "
+		"thrown "
 		"away.",
 };
 

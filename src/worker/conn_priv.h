@@ -37,8 +37,8 @@ struct conn_side {
 
 /* One connection: about 400 bytes, and nothing else while it is idle. */
 struct conn {
-	struct list node;  /* in the worker's conns, or dead */
-	struct list again; /* in the worker's again */
+	struct list node;      /* in the worker's conns, or dead */
+	struct list again;     /* in the worker's again */
 	struct worker *worker; /* borrowed */
 	struct conn_side client;
 	struct conn_side upstream;

@@ -23,8 +23,7 @@ WORKER_ONLY static void add_peer(struct text *t, const struct conn *c)
 	peer_addr_add_text(t, &c->peer);
 	struct ucred who;
 	socklen_t length = sizeof(who);
-	if (!c->client.stream.is_tcp &&
-	    getsockopt(c->client.stream.fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
+	if (!c->client.stream.is_tcp && getsockopt(c->client.stream.fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
 		text_printf(t, " pid %d uid %u", (int)who.pid, (unsigned)who.uid);
 }
 

@@ -42,8 +42,8 @@ struct resolver {
 	struct worker *worker; /* borrowed */
 	struct config *config; /* ref; NULL: the worker's, at the first lookup */
 	ares_channel channel;
-	bool open;	 /* there is a channel */
-	bool stale;	 /* make a new channel when nothing is under way */
+	bool open;	  /* there is a channel */
+	bool stale;	  /* make a new channel when nothing is under way */
 	bool in_callback; /* c-ares is on the stack */
 	unsigned under_way;
 	struct timer timer;
@@ -230,8 +230,8 @@ WORKER_ONLY static int open_channel(struct resolver *r)
 		.sock_state_cb = socket_changed,
 		.sock_state_cb_data = r,
 	};
-	int failed = ares_init_options(&r->channel, &options,
-				       ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+	int failed =
+		ares_init_options(&r->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
 	if (failed)
 		return failed;
 	r->open = true;

@@ -21,17 +21,17 @@ struct resolver;
 struct worker {
 	/* set before the thread starts, then only read */
 	unsigned index;
-	int wake_fd;		    /* owned: an eventfd */
-	struct doorbell *doorbell;  /* borrowed from the pool */
-	atomic_uint *descriptors;   /* borrowed from the pool: what all connections have taken */
+	int wake_fd;		   /* owned: an eventfd */
+	struct doorbell *doorbell; /* borrowed from the pool */
+	atomic_uint *descriptors;  /* borrowed from the pool: what all connections have taken */
 	pthread_t thread;
 
 	/* shared with main */
 	struct queue queue;
-	atomic_bool asleep;			/* the worker waits, or is about to: wake it */
-	atomic_uint commands;			/* a bit each */
-	_Atomic(struct config *) next_config;	/* ref, on its way with WORKER_RECONFIGURE */
-	_Atomic uint64_t turn_began_ms;		/* 0: it waits for something to do */
+	atomic_bool asleep;		      /* the worker waits, or is about to: wake it */
+	atomic_uint commands;		      /* a bit each */
+	_Atomic(struct config *) next_config; /* ref, on its way with WORKER_RECONFIGURE */
+	_Atomic uint64_t turn_began_ms;	      /* 0: it waits for something to do */
 	struct counters counters;
 
 	/* main's own */
@@ -42,13 +42,13 @@ struct worker {
 	struct poller poller WORKER_FIELD;
 	struct watch wake WORKER_FIELD;
 	struct timer_wheel timers WORKER_FIELD;
-	uint64_t now_ms WORKER_FIELD;	   /* at the beginning of this turn */
-	struct list conns WORKER_FIELD;	   /* open */
-	struct list again WORKER_FIELD;	   /* to go on with in the next turn */
-	struct list dead WORKER_FIELD;	   /* closed in this turn; freed at its end */
-	uint8_t *scratch WORKER_FIELD;	   /* owned: STREAM_HELD_MAX_BYTES */
+	uint64_t now_ms WORKER_FIELD;		/* at the beginning of this turn */
+	struct list conns WORKER_FIELD;		/* open */
+	struct list again WORKER_FIELD;		/* to go on with in the next turn */
+	struct list dead WORKER_FIELD;		/* closed in this turn; freed at its end */
+	uint8_t *scratch WORKER_FIELD;		/* owned: STREAM_HELD_MAX_BYTES */
 	struct resolver *resolver WORKER_FIELD; /* owned */
-	struct config *config WORKER_FIELD; /* ref: what the worker's own settings come from */
+	struct config *config WORKER_FIELD;	/* ref: what the worker's own settings come from */
 	bool stopping WORKER_FIELD;
 };
 

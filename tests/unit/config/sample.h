@@ -35,7 +35,7 @@ static inline void sample_release(void *values)
 	proxy->upstreams = NULL;
 }
 
-static const struct option sample_proxy_options[] = {
+static const struct option_row sample_proxy_options[] = {
 	{
 		.name = "to",
 		.type = OPTION_LIST,

@@ -81,7 +81,7 @@ static void check_group(const struct option_group *group, const char *manual)
 
 	ck_assert_ptr_nonnull(group->help);
 	for (size_t i = 0; i < group->option_count; i++) {
-		const struct option *o = &group->options[i];
+		const struct option_row *o = &group->options[i];
 		if (o->type == OPTION_GROUP) {
 			check_group(o->group, manual);
 			continue;
