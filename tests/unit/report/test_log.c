@@ -36,7 +36,7 @@ static void start(void)
 
 static void write_numbered(const char *name, int i)
 {
-	log_write(LOG_LEVEL_INFO, LOG_GENERAL, "%s %d: %0150d", name, i, 0);
+	log_write(LOG_LEVEL_INFO, LOG_GENERAL, "%s %d: %0150d%c", name, i, 0, CAPTURE_MARK);
 }
 
 /* Writes to a stderr that nobody reads until records are lost. Returns how many were written. */
@@ -258,14 +258,14 @@ START_TEST(many_threads_write)
 	for (int i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, write_many, names[i]), 0);
 	uint64_t until_ms = clock_now_ms() + CAPTURE_WAIT_MS;
-	while (capture_count(": 0000") + log_lost() < THREADS * RECORDS_PER_THREAD) {
+	while (capture_marks + log_lost() < THREADS * RECORDS_PER_THREAD) {
 		ck_assert_uint_lt(clock_now_ms(), until_ms);
 		capture_read(100);
 	}
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	log_stop(STOP_MS);
-	ck_assert_uint_eq(capture_count(": 0000") + log_lost(), THREADS * RECORDS_PER_THREAD);
+	ck_assert_uint_eq(capture_marks + log_lost(), THREADS * RECORDS_PER_THREAD);
 }
 END_TEST
 
