@@ -18,13 +18,13 @@ struct close_facts {
 	uint64_t connection; /* its number, unique since the start */
 	const char *listener;
 	const char *service;
-	const char *peer;	/* "10.0.0.1:4711"; "unix pid 4711 uid 1000" */
-	const char *local;	/* the listening address it came in at */
-	const char *upstream;	/* NULL: none */
+	const char *peer;     /* "10.0.0.1:4711"; "unix pid 4711 uid 1000" */
+	const char *local;    /* the listening address it came in at */
+	const char *upstream; /* NULL: none */
 	uint64_t duration_ms;
-	uint64_t bytes_in;	/* from the client */
-	uint64_t bytes_out;	/* to the client */
-	const char *reason;	/* the name: "client_closed" */
+	uint64_t bytes_in;	 /* from the client */
+	uint64_t bytes_out;	 /* to the client */
+	const char *reason;	 /* the name: "client_closed" */
 	const char *reason_text; /* "the client ended the connection" */
 	bool is_error;
 	struct close_tcp client_tcp;

@@ -16,8 +16,8 @@
 struct counters {
 	_Alignas(CACHE_LINE_BYTES) _Atomic uint64_t seated; /* connections that the worker took over */
 	_Atomic uint64_t closed;
-	_Atomic uint64_t bytes_in;  /* from clients */
-	_Atomic uint64_t bytes_out; /* to clients */
+	_Atomic uint64_t bytes_in;			/* from clients */
+	_Atomic uint64_t bytes_out;			/* to clients */
 	_Atomic uint64_t reasons[COUNTERS_REASONS_MAX]; /* closed, by close reason */
 };
 

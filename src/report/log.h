@@ -36,7 +36,7 @@ enum log_kind {
 
 /* Where the log goes. */
 enum log_target {
-	LOG_TARGET_AUTO,    /* the journal if stderr is its stream (JOURNAL_STREAM), else lines on stderr */
+	LOG_TARGET_AUTO, /* the journal if stderr is its stream (JOURNAL_STREAM), else lines on stderr */
 	LOG_TARGET_STDERR,
 	LOG_TARGET_JOURNAL,
 };
@@ -60,8 +60,8 @@ bool log_wants(enum log_level level);
 struct log_record {
 	enum log_level level;
 	enum log_kind kind;
-	bool wanted;		      /* the level is on; if not, the calls below do nothing */
-	uint16_t used;		      /* bytes of `fields` */
+	bool wanted;		       /* the level is on; if not, the calls below do nothing */
+	uint16_t used;		       /* bytes of `fields` */
 	char fields[LOG_RECORD_BYTES]; /* "KEY=value" each, ended by NUL */
 };
 
