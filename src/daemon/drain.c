@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "config/value.h"
 #include "daemon/daemon_priv.h"
 #include "daemon/manager.h"
 #include "report/log.h"
@@ -30,7 +31,7 @@ bool drain_run(struct daemon *d)
 	char time[32];
 	struct text t;
 	text_init(&t, time, sizeof(time));
-	text_add_duration_ms(&t, d->config->drain_timeout_ms);
+	value_add_duration(&t, d->config->drain_timeout_ms);
 
 	acceptor_stop(d->acceptor);
 	uint64_t open = pool_open(d->pool);

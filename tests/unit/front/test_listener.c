@@ -19,8 +19,8 @@
 static char folder[] = "/tmp/usher-listener-XXXXXX";
 static struct config_errors *errors;
 static struct passed_sockets none;
-static char web[] = "web";
-static char other[] = "other";
+static char name_web[] = "web";
+static char name_other[] = "other";
 
 static void setup(void)
 {
@@ -256,7 +256,7 @@ END_TEST
 
 START_TEST(passed_sockets_are_found_by_name_and_never_closed)
 {
-	struct passed_socket at[3] = {{-1, web}, {-1, other}, {-1, web}};
+	struct passed_socket at[3] = {{-1, name_web}, {-1, name_other}, {-1, name_web}};
 	struct passed_sockets passed = {.at = at, .count = 3};
 	struct listener_set donor;
 	open_first(&donor, "d: { listen = [ \"127.0.0.1:0\", \"[::1]:0\", \"unix:@usher-test-passed\" ]; echo: {}; };");
@@ -286,7 +286,7 @@ START_TEST(a_passed_socket_that_does_not_fit_is_an_error)
 {
 	int pair[2];
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	struct passed_socket at[1] = {{pair[0], web}};
+	struct passed_socket at[1] = {{pair[0], name_web}};
 	struct passed_sockets passed = {.at = at, .count = 1};
 	struct config *config = load("a: { listen = \"systemd:web\"; echo: {}; };");
 	struct listener_set set;
