@@ -123,8 +123,18 @@ def read_all(sock, most=None):
     return b"".join(parts)
 
 
+def visit(address, **options):
+    """connect() where the answer may be a reset so quick that connect() itself tells of it: then None."""
+    try:
+        return connect(address, **options)
+    except ConnectionResetError:
+        return None
+
+
 def ended(sock):
     """Waits for the end of what the other side sends: "end" or "reset"."""
+    if sock is None:
+        return "reset"
     try:
         while sock.recv(65536):
             pass
@@ -318,7 +328,9 @@ class Usherd:
         return code
 
     def stop(self, expect=0):
-        """SIGTERM, and all that must hold at the end."""
+        """Clients go, SIGTERM, and all that must hold at the end."""
+        for sock in self.sockets:
+            sock.close()
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         code = self.wait_exit()

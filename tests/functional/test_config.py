@@ -19,11 +19,8 @@ def errors(folder, text):
 
 @pytest.mark.parametrize("line, path, says", [
     ("worker = 2;", "worker", r"did you mean workers"),
-    ("workers = 3000000000;", "workers", r"3000000000|too large|256"),
-    ("workers = 4294967297;", "workers", r"4294967297|too large|256"),
-    ("workers = 4294967298L;", "workers", r"4294967298|too large|256"),
+    ("workers = 257;", "workers", r"256"),
     ("workers = -1;", "workers", r"256"),
-    ("workers = 0x100000001;", "workers", r"0x100000001|too large|256"),
     ("workers = 2.5;", "workers", r"integer|number"),
     ('workers = "2";', "workers", r"integer|number"),
     ("drain_timeout = 10;", "drain_timeout", r'"10s"|unit'),
@@ -44,28 +41,34 @@ def test_wrong_global_option(folder, line, path, says):
     assert re.search(says, match.group(1)), err
 
 
+@pytest.mark.parametrize("number", ["3000000000", "4294967297", "4294967298L", "-2147483649", "0x100000001", "99999999999999999999"])
+def test_integers_that_libconfig_would_wrap(folder, number):
+    err = errors(folder, f"{ECHO}\nworkers = {number};\n")
+    assert re.search(rf"usherd\.conf:3: .*{number}", err), err
+    err = errors(folder, f'listeners: {{ web: {{ listen = "127.0.0.1:0";\n limits: {{ connections = {number}; }}; echo: {{}}; }}; }};\n')
+    assert re.search(rf"usherd\.conf:2: .*{number}", err), err
+
+
 @pytest.mark.parametrize("body, path, says", [
     ('listen = "127.0.0.1:0";', "", r"service"),
     ('listen = "127.0.0.1:0"; echo: {}; discard: {};', "", r"one service|exactly one|only one|already"),
     ('listen = "127.0.0.1:0"; ehco: {};', ".ehco", r"did you mean echo"),
-    ("echo: {};", "", r"listen"),
+    ("echo: {};", ".listen", r"must be given"),
     ("listen = []; echo: {};", ".listen", r"."),
     ('listen = "127.0.0.1"; echo: {};', ".listen", r"port"),
     ('listen = "127.0.0.1:65536"; echo: {};', ".listen", r"65535|port"),
     ('listen = "example.org:80"; echo: {};', ".listen", r"."),
     ('listen = "[::1:80"; echo: {};', ".listen", r"."),
     ('listen = "unix:"; echo: {};', ".listen", r"."),
-    ('listen = "127.0.0.1%nosuch0:80"; echo: {};', ".listen", r"nosuch0|interface"),
-    ('listen = [ "127.0.0.1:0", 5 ]; echo: {};', ".listen", r"."),
+    ('listen = [ 5 ]; echo: {};', ".listen", r"."),
     ('listen = "127.0.0.1:0"; limits: { connectoins = 3; }; echo: {};', ".limits.connectoins", r"did you mean connections"),
     ('listen = "127.0.0.1:0"; limits: { connections = "many"; }; echo: {};', ".limits.connections", r"number|integer"),
-    ('listen = "127.0.0.1:0"; limits: { connections = 4294967297; }; echo: {};', ".limits.connections", r"."),
     ('listen = "127.0.0.1:0"; timeouts: { idle = "soon"; }; echo: {};', ".timeouts.idle", r"."),
     ('listen = "127.0.0.1:0"; keepalive: { idle = "1500ms"; }; echo: {};', ".keepalive.idle", r"whole seconds"),
     ('listen = "127.0.0.1:0"; nodelay = 1; echo: {};', ".nodelay", r"true"),
     ('listen = "127.0.0.1:0"; receive_buffer = "64"; echo: {};', ".receive_buffer", r"KiB"),
     ('listen = "unix:/run/x"; unix: { mode = "999"; }; echo: {};', ".unix.mode", r"octal"),
-    ('listen = "127.0.0.1:0"; proxy: {};', ".proxy", r"to"),
+    ('listen = "127.0.0.1:0"; proxy: {};', ".proxy.to", r"must be given"),
     ('listen = "127.0.0.1:0"; proxy: { to = []; };', ".proxy.to", r"."),
     ('listen = "127.0.0.1:0"; proxy: { to = [ "127.0.0.1" ]; };', ".proxy", r"port"),
     ('listen = "127.0.0.1:0"; proxy: { to = [ "127.0.0.1:0" ]; };', ".proxy", r"."),
@@ -80,7 +83,7 @@ def test_wrong_listener(folder, body, path, says):
 
 @pytest.mark.parametrize("text", [
     "", "listeners: { };", "listeners: {", 'listeners: { web: { listen = "x', "workers = ;", "}", "\x00", "/* no end",
-    "workers = 1;\nworkers = 2;\n" + ECHO, "workers = 2" * 2, "a = ( ( ( ( ( (", "\xff\xfe",
+    "workers = 1;\nworkers = 2;\n" + ECHO, "workers = 2" * 2, 'a = [ "x", 5 ];', "a = ( ( ( ( ( (", "\xff\xfe",
 ])
 def test_what_is_no_configuration(folder, text):
     code, _, err = run("--check", text=text, folder=folder)
@@ -184,7 +187,7 @@ def test_dump_config_round_trip(folder):
 def test_dump_config_shows_the_defaults(folder):
     code, out, _ = run("--dump-config", text=ECHO, folder=folder)
     assert code == 0
-    for part in ("drain_timeout", "10s", "keepalive", "60s", "nodelay", "backlog"):
+    for part in ('drain_timeout = "10s"', "keepalive", 'idle = "1min"', "nodelay = true", "backlog = 0"):
         assert part in out
 
 

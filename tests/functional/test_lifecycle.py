@@ -73,8 +73,9 @@ def test_every_connection_has_a_close_record_at_the_end(usherd):
     daemon = usherd({"echo": listener("echo")}, drain_timeout="0s", workers=4)
     socks = [daemon.connect("echo") for _ in range(100)]
     assert [ask(sock) for sock in socks] == [b"hello"] * 100
-    daemon.stop()
-    assert len(daemon.close_records()) == 100
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait_exit() == 0
+    assert len(daemon.close_records(reason="drain")) == 100
 
 
 def test_start_takes_no_child_and_ignores_sigpipe(usherd):
@@ -168,14 +169,20 @@ def test_watchdog_is_not_fed_while_a_worker_is_stuck(usherd, notify, folder):
     daemon = usherd({"web": listener("echo")}, workers=2,
                     start_options={"env": {"NOTIFY_SOCKET": notify.path, "WATCHDOG_USEC": "400000"}})
     notify.wait("WATCHDOG", count=2)
+    socks = [daemon.connect("web") for _ in range(2)]  # one a worker
+    assert [ask(sock) for sock in socks] == [b"hello"] * 2
     task = thread_id(daemon, "usherd-w1")
+    calls = "read,recvfrom,recvmsg,readv"
     strace = subprocess.Popen(
-        ["strace", "-qq", "-p", str(task), "-e", "trace=epoll_wait,epoll_pwait,epoll_pwait2", "-o", f"{folder}/trace",
-         "-e", "inject=epoll_wait,epoll_pwait,epoll_pwait2:delay_exit=60s"],
+        ["strace", "-qq", "-p", str(task), "-e", f"trace={calls}", "-o", f"{folder}/trace", "-e", f"inject={calls}:delay_enter=60s"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
     try:
-        daemon.wait_log(r"(?i)stuck|no progress|makes no")
+        with open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as status:
+            wait_until(lambda: status.seek(0) == 0 and f"TracerPid:\t{strace.pid}" in status.read(), "strace to be attached")
+        for sock in socks:
+            sock.sendall(b"x")
+        daemon.wait_log("no progress")
         count = notify.count("WATCHDOG")
         for _ in range(20):
             time.sleep(0.02)  # ten of its intervals

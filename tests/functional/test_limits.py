@@ -5,7 +5,7 @@ import time
 import pytest
 
 import servers
-from harness import SANITIZER, SLOW, TIMEOUT, ask, config, connect, ended, listener, proxy, wait_until
+from harness import SANITIZER, SLOW, TIMEOUT, ask, config, ended, listener, proxy, visit, wait_until
 
 
 def test_connections(usherd):
@@ -40,12 +40,12 @@ def test_flood_over_the_limit_costs_little_and_leaks_nothing(usherd):
     assert ask(keeps) == b"hello"
     before = daemon.fds()
     for _ in range(300):
-        ended(connect(daemon.address("few")))
+        ended(visit(daemon.address("few")))
     daemon.wait_fds(before)
     assert ask(keeps) == b"hello"
 
 
-def full(usherd, limit=48):
+def full(usherd, limit=100):
     """A daemon that is out of descriptors: (daemon, the served clients, the waiting ones)."""
     daemon = usherd({"web": listener("echo")}, start_options={"wrapper": ["prlimit", f"--nofile={limit}:{limit}"]})
     socks = []
@@ -89,9 +89,9 @@ def test_no_descriptors(usherd):
     assert len([m for m in daemon.log if "accepting paused" in m]) == 1
     for sock in served[1:]:
         sock.close()
-    daemon.wait_log("accepting resumed")
     for sock in more:
         assert ask(sock) == b"hello"
+    daemon.wait_log("accepting resumed")
     assert waiting is not None
 
 
@@ -112,8 +112,9 @@ def test_no_descriptors_one_is_free_again(usherd):
 def test_no_descriptor_for_the_upstream(usherd, serve):
     """A proxied connection needs two: whoever gets none ends with the reason, the others go on."""
     upstream = serve(servers.echo)
-    daemon = usherd({"web": listener(proxy(upstream.address))}, start_options={"wrapper": ["prlimit", "--nofile=60:60"]})
-    socks = [daemon.connect("web") for _ in range(60)]
+    daemon = usherd({"web": listener(proxy(upstream.address))}, start_options={"wrapper": ["prlimit", "--nofile=100:100"]})
+    before = daemon.fds()
+    socks = [daemon.connect("web") for _ in range(100)]
     wait_until(lambda: daemon.close_records(reason="no_descriptors") or any("accepting paused" in m for m in daemon.log))
     alive = 0
     for sock in socks:
@@ -124,8 +125,7 @@ def test_no_descriptor_for_the_upstream(usherd, serve):
     assert alive >= 5, daemon.text()
     for sock in socks:
         sock.close()
-    before = 40
-    daemon.wait_fds(before)
+    daemon.wait_fds(before + 2)
     wait_until(lambda: is_served(daemon.connect("web")), "service to go on")
 
 
@@ -139,7 +139,6 @@ def test_reload_without_descriptors_keeps_the_configuration(usherd):
     assert ask(served[0]) == b"hello"
     for sock in served:
         sock.close()
-    daemon.wait_log("accepting resumed")
     assert ask(daemon.connect("web")) == b"hello"
 
 
@@ -156,5 +155,4 @@ def test_accept_fails_three_times(usherd, error):
     assert [ask(sock) for sock in socks] == [b"hello"] * 5
     if error in ("EMFILE", "ENFILE"):
         daemon.wait_log("accepting paused")
-        daemon.wait_log("accepting resumed")
-        assert len([m for m in daemon.log if "accepting paused" in m]) <= 3
+        assert len([m for m in daemon.log if "accepting paused" in m]) == 1

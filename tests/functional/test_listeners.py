@@ -147,11 +147,18 @@ def test_address_that_is_not_here(folder):
     assert "192.0.2.77:0" in err and "web" in err
 
 
+def test_interface_that_is_not_here(folder):
+    code, _, err = run(text=config({"web": listener("echo", "127.0.0.1%nosuch0:0")}), folder=folder)
+    assert code != 0
+    assert "nosuch0" in err and "web" in err
+
+
 def test_port_can_be_taken_again_at_once(usherd):
     """reuse_address: connections of the last run in TIME_WAIT do not stop the next."""
     daemon = usherd({"day": listener("daytime")})
     port = daemon.port("day")
-    assert connect(("127.0.0.1", port)).recv(100)
+    with connect(("127.0.0.1", port)) as sock:
+        assert sock.recv(100)
     daemon.wait_closed()
     daemon.stop()
     usherd({"day": listener("daytime", f"127.0.0.1:{port}")})

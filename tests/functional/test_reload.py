@@ -130,6 +130,7 @@ def test_renamed_listener_keeps_its_address(usherd, folder):
 def test_wrong_file_changes_nothing(usherd, text, where):
     daemon = usherd({"web": listener("echo")})
     sock = daemon.connect("web")
+    assert ask(sock) == b"hello"
     before = daemon.fds()
     outcome = daemon.reload(text)
     assert not outcome.ok
