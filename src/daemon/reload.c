@@ -29,6 +29,8 @@ MAIN_ONLY static struct listener_set *prepare(struct daemon *d, struct config_er
 	if (!failed)
 		return set;
 	free(set);
+	/* one that made way for another, and is back, is watched anew */
+	(void)!acceptor_set_listeners(d->acceptor, d->listeners);
 	return NULL;
 }
 

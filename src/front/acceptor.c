@@ -18,8 +18,8 @@
 /* Connections taken from one socket in one turn, so that a flooded one leaves the others theirs. */
 #define ACCEPTS_A_TURN 64
 
-/* The most that acceptor_stop takes from one backlog. */
-#define STOP_ACCEPTS 65536
+/* The most that is still taken from the backlog of a socket that is about to be closed. */
+#define LAST_ACCEPTS 65536
 
 static struct log_limit accept_errors = LOG_LIMIT_INIT("errors of accept");
 
@@ -146,6 +146,8 @@ MAIN_ONLY static void socket_ready(struct watch *w, unsigned events UNUSED)
 
 int acceptor_watch(struct acceptor *a, struct listening *l)
 {
+	if (l->fd < 0)
+		return 0; /* lost in a failed reload, which was logged */
 	l->watch.ready = socket_ready;
 	l->acceptor = a;
 	int failed = poller_add(&a->poller, l->fd, &l->watch, POLLER_READ);
@@ -194,14 +196,22 @@ MAIN_ONLY static bool has(const struct listener_set *set, const struct listening
 	return false;
 }
 
+/* Accepts from it no longer. Those who wait in its backlog still come in. */
+MAIN_ONLY static void take_out(struct acceptor *a, struct listening *l)
+{
+	for (unsigned n = 0; n < LAST_ACCEPTS && l->fd >= 0 && !a->paused && accept_one(a, l) == ACCEPT_ONE; n++)
+		;
+	acceptor_unwatch(a, l);
+	l->acceptor = NULL;
+}
+
 int acceptor_set_listeners(struct acceptor *a, struct listener_set *set)
 {
 	for (unsigned i = 0; a->set && i < a->set->count; i++) {
 		struct listening *l = a->set->at[i].socket;
 		if (!l || has(set, l))
 			continue;
-		acceptor_unwatch(a, l);
-		l->acceptor = NULL;
+		take_out(a, l);
 	}
 	a->set = set;
 	if (a->paused)
@@ -216,13 +226,8 @@ int acceptor_set_listeners(struct acceptor *a, struct listener_set *set)
 
 void acceptor_stop(struct acceptor *a)
 {
-	for (unsigned i = 0; a->set && i < a->set->count; i++) {
-		struct listening *l = a->set->at[i].socket;
-		for (unsigned n = 0; n < STOP_ACCEPTS && !a->paused && accept_one(a, l) == ACCEPT_ONE; n++)
-			;
-		acceptor_unwatch(a, l);
-		l->acceptor = NULL;
-	}
+	for (unsigned i = 0; a->set && i < a->set->count; i++)
+		take_out(a, a->set->at[i].socket);
 	a->set = NULL;
 	timer_stop(&a->resume);
 	timer_stop(&a->relief);

@@ -26,6 +26,11 @@ struct opening {
 	const struct listener_config *listener; /* the one in hand */
 	unsigned index;				/* of the endpoint in hand */
 	struct account *account;		/* ref */
+
+	/* Addresses that usher's own sockets are in the way of, which the new configuration no longer has: they are opened in a second
+	 * pass, when all others are, after those sockets have made way. */
+	bool second_pass;
+	unsigned postponed;
 };
 
 static void add_error(struct opening *o, const char *where, const char *why)
@@ -77,9 +82,31 @@ static bool keep(struct opening *o, const char *key, int *result)
 	return true;
 }
 
+/* True if this socket of the old set goes, listens at the port, and can be opened again. */
+static bool is_in_the_way(const struct opening *o, const struct listening *l, uint16_t port)
+{
+	return l && l->is_tcp && !l->passed && l->fd >= 0 && port > 0 && listening_port(l) == port &&
+	       !find_by_key(o->to, l->key);
+}
+
+/* After a failed bind: true if it is to be tried again in the second pass. */
+static bool postpone(struct opening *o, int error, uint16_t port)
+{
+	if (error != -EADDRINUSE || o->second_pass)
+		return false;
+	for (unsigned i = 0; o->old && i < o->old->count; i++)
+		if (is_in_the_way(o, o->old->at[i].socket, port)) {
+			o->postponed++;
+			return true;
+		}
+	return false;
+}
+
 static int open_one(struct opening *o, const struct endpoint *e, const char *key)
 {
 	int result;
+	if (o->second_pass && find_by_key(o->to, key))
+		return 0;
 	if (keep(o, key, &result))
 		return result;
 	char bytes[WHY_BYTES];
@@ -87,6 +114,8 @@ static int open_one(struct opening *o, const struct endpoint *e, const char *key
 	text_init(&why, bytes, sizeof(bytes));
 	struct listening *l;
 	int failed = listening_open(&l, key, e, &e->address, o->listener, &why);
+	if (postpone(o, failed, netaddr_port(&e->address)))
+		return 0;
 	if (failed) {
 		add_error(o, key, why.at);
 		return failed;
@@ -137,6 +166,8 @@ static int open_any(struct opening *o, const struct endpoint *e, const char *key
 	snprintf(v4, sizeof(v4), "%s/ipv4", key);
 	snprintf(v6, sizeof(v6), "%s/ipv6", key);
 	int result;
+	if (o->second_pass && find_by_key(o->to, v4))
+		return 0;
 	if (keep(o, v4, &result)) {
 		if (!result)
 			keep(o, v6, &result); /* absent on a machine without IPv6 */
@@ -148,6 +179,8 @@ static int open_any(struct opening *o, const struct endpoint *e, const char *key
 	struct listening *pair[2] = {NULL, NULL};
 	char *const keys[2] = {v4, v6};
 	int failed = open_pair(o, e, keys, pair, &why);
+	if (postpone(o, failed, netaddr_port(&e->address)))
+		return 0;
 	if (failed) {
 		add_error(o, key, why.at);
 		return failed;
@@ -217,7 +250,7 @@ static int open_endpoint(struct opening *o, const struct endpoint *e)
 	case ENDPOINT_ANY:
 		return open_any(o, e, key.at);
 	case ENDPOINT_SYSTEMD:
-		return open_passed(o, e, key.at);
+		return o->second_pass ? 0 : open_passed(o, e, key.at);
 	case ENDPOINT_NAME:
 		break;
 	}
@@ -225,13 +258,21 @@ static int open_endpoint(struct opening *o, const struct endpoint *e)
 	return -EINVAL;
 }
 
-/* The account of a listener's name goes on over a reload. */
-static struct account *find_account(const struct listener_set *old, const char *name)
+static struct account *find_account(const struct listener_set *set, const char *name)
 {
-	for (unsigned i = 0; old && i < old->count; i++)
-		if (strcmp(old->at[i].config->name, name) == 0)
-			return account_ref(old->at[i].account);
-	return account_create();
+	for (unsigned i = 0; set && i < set->count; i++)
+		if (strcmp(set->at[i].config->name, name) == 0)
+			return account_ref(set->at[i].account);
+	return NULL;
+}
+
+/* The account of a listener's name goes on over a reload. */
+static struct account *take_account(const struct opening *o)
+{
+	struct account *account = find_account(o->to, o->listener->name);
+	if (!account)
+		account = find_account(o->old, o->listener->name);
+	return account ? account : account_create();
 }
 
 static void empty(struct listener_set *set)
@@ -243,25 +284,64 @@ static void empty(struct listener_set *set)
 	*set = (struct listener_set){0};
 }
 
+/* Opens what the set does not have yet. Goes on after an error: the user sees all that is wrong. */
+static int open_all(struct opening *o)
+{
+	int result = 0;
+	const struct config *config = o->to->config;
+	for (unsigned i = 0; i < config->listener_count; i++) {
+		o->listener = &config->listeners[i];
+		o->index = 0;
+		o->account = take_account(o);
+		if (!o->account)
+			return out_of_memory(o);
+		for (; o->index < o->listener->listen.count; o->index++)
+			if (open_endpoint(o, &o->listener->endpoints[o->index]) < 0)
+				result = -EINVAL;
+		o->account = account_unref(o->account);
+	}
+	return result;
+}
+
+/* Closes the old sockets that are in the way of what was postponed. */
+static void vacate(struct opening *o)
+{
+	for (unsigned i = 0; i < o->old->count; i++) {
+		struct listening *l = o->old->at[i].socket;
+		for (unsigned k = 0; k < o->to->config->listener_count; k++) {
+			const struct listener_config *c = &o->to->config->listeners[k];
+			for (unsigned e = 0; e < c->listen.count; e++)
+				if (c->endpoints[e].kind != ENDPOINT_SYSTEMD &&
+				    is_in_the_way(o, l, netaddr_port(&c->endpoints[e].address)))
+					listening_vacate(l);
+		}
+	}
+}
+
+/* The new sockets did not come to be: those that made way for them listen again. */
+static void move_back(struct listener_set *old)
+{
+	for (unsigned i = 0; old && i < old->count; i++) {
+		struct listening *l = old->at[i].socket;
+		char bytes[WHY_BYTES];
+		struct text why;
+		text_init(&why, bytes, sizeof(bytes));
+		if (l && l->fd < 0 && listening_return(l, old->at[i].config, &why) < 0)
+			log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "listen %s (%s): lost in a failed reload: %s",
+				  l->address, old->at[i].config->name, why.at);
+	}
+}
+
 int listeners_open(struct listener_set *to, struct config *config, struct listener_set *old,
 		   const struct passed_sockets *passed, struct config_errors *errors)
 {
 	struct listener_set fresh = {.config = config_ref(config)};
 	struct opening o = {.to = &fresh, .old = old, .passed = passed, .errors = errors};
-	bool failed = false;
-	for (unsigned i = 0; i < config->listener_count; i++) {
-		o.listener = &config->listeners[i];
-		o.index = 0;
-		o.account = find_account(old, o.listener->name);
-		if (!o.account) {
-			out_of_memory(&o);
-			failed = true;
-			break;
-		}
-		for (; o.index < o.listener->listen.count; o.index++)
-			if (open_endpoint(&o, &o.listener->endpoints[o.index]) < 0)
-				failed = true; /* go on: the user sees all that is wrong */
-		o.account = account_unref(o.account);
+	int failed = open_all(&o);
+	if (!failed && o.postponed > 0) {
+		vacate(&o);
+		o.second_pass = true;
+		failed = open_all(&o);
 	}
 	if (!failed) {
 		*to = fresh;
@@ -271,6 +351,8 @@ int listeners_open(struct listener_set *to, struct config *config, struct listen
 		if (!fresh.at[i].kept)
 			listening_destroy(fresh.at[i].socket);
 	empty(&fresh);
+	if (o.second_pass)
+		move_back(old);
 	return -EINVAL;
 }
 

@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/must.h"
 #include "base/socket.h"
 #include "config/socket_options.h"
 #include "front/unix_path.h"
+#include "report/log.h"
 
 struct listening *listening_destroy(struct listening *l)
 {
@@ -22,8 +24,10 @@ struct listening *listening_destroy(struct listening *l)
 		return NULL;
 	if (!l->passed) {
 		struct stat st;
-		if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->path_device && st.st_ino == l->path_inode)
-			unlink(l->path);
+		if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->path_device && st.st_ino == l->path_inode &&
+		    unlink(l->path) < 0)
+			log_write(LOG_LEVEL_NOTICE, LOG_GENERAL, "remove %s: %s; the next start replaces it", l->path,
+				  strerror(errno));
 		fd_close(&l->fd);
 	}
 	account_unref(l->account);
@@ -99,7 +103,7 @@ int listening_apply(const struct listening *l, const struct listener_config *con
 	return failed;
 }
 
-static int set_bind_options(struct listening *l, const struct endpoint *e, const struct netaddr *address,
+static int set_bind_options(const struct listening *l, const struct netaddr *address,
 			    const struct listener_config *config, struct text *why)
 {
 	const char *which = "SO_REUSEADDR";
@@ -108,13 +112,13 @@ static int set_bind_options(struct listening *l, const struct endpoint *e, const
 		which = "IPV6_V6ONLY";
 		failed = socket_set_int(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	}
-	if (!failed && e->interface[0]) {
-		which = e->interface;
-		if (setsockopt(l->fd, SOL_SOCKET, SO_BINDTODEVICE, e->interface, (socklen_t)strlen(e->interface)) < 0)
+	if (!failed && l->interface[0]) {
+		which = l->interface;
+		if (setsockopt(l->fd, SOL_SOCKET, SO_BINDTODEVICE, l->interface, (socklen_t)strlen(l->interface)) < 0)
 			failed = -errno;
 	}
 	if (failed)
-		text_printf(why, "%s %s: %s", which == e->interface ? "bind to interface" : "set", which,
+		text_printf(why, "%s %s: %s", which == l->interface ? "bind to interface" : "set", which,
 			    strerror(-failed));
 	return failed;
 }
@@ -135,8 +139,8 @@ static int bind_unix(struct listening *l, const struct netaddr *address, const s
 }
 
 /* Opens a socket at `address`. On failure *why says what, unless it is the error's own text. */
-static int open_socket(struct listening *l, const struct endpoint *e, const struct netaddr *address,
-		       const struct listener_config *config, struct text *why)
+static int open_socket(struct listening *l, const struct netaddr *address, const struct listener_config *config,
+		       struct text *why)
 {
 	l->is_tcp = address->u.any.sa_family != AF_UNIX;
 	l->fd = socket(address->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -146,28 +150,56 @@ static int open_socket(struct listening *l, const struct endpoint *e, const stru
 	if (!l->is_tcp) {
 		failed = bind_unix(l, address, config, why);
 	} else {
-		failed = set_bind_options(l, e, address, config, why);
+		failed = set_bind_options(l, address, config, why);
 		if (!failed && bind(l->fd, &address->u.any, address->length) < 0)
 			failed = -errno;
 	}
-	if (!failed)
-		failed = listening_apply(l, config, why);
-	return failed ? failed : fill_address(l);
+	return failed ? failed : listening_apply(l, config, why);
+}
+
+/* Completes *why after a failure. */
+static void explain(struct text *why, int error, const struct netaddr *address)
+{
+	if (why->length == 0)
+		text_add(why, strerror(-error));
+	add_way_out(why, error, address);
 }
 
 int listening_open(struct listening **to, const char *key, const struct endpoint *e, const struct netaddr *address,
 		   const struct listener_config *config, struct text *why)
 {
 	struct listening *l = listening_create(key);
-	int failed = l ? open_socket(l, e, address, config, why) : -ENOMEM;
+	int failed = -ENOMEM;
+	if (l) {
+		memcpy(l->interface, e->interface, sizeof(l->interface));
+		failed = open_socket(l, address, config, why);
+	}
+	if (!failed)
+		failed = fill_address(l);
 	if (!failed) {
 		*to = l;
 		return 0;
 	}
-	if (why->length == 0)
-		text_add(why, strerror(-failed));
-	add_way_out(why, failed, address);
+	explain(why, failed, address);
 	listening_destroy(l);
+	return failed;
+}
+
+void listening_vacate(struct listening *l)
+{
+	l->vacated.length = sizeof(l->vacated.u);
+	/* it cannot fail for a socket that listens */
+	must(getsockname(l->fd, &l->vacated.u.any, &l->vacated.length) == 0);
+	fd_close(&l->fd);
+}
+
+int listening_return(struct listening *l, const struct listener_config *config, struct text *why)
+{
+	int failed = open_socket(l, &l->vacated, config, why);
+	if (!failed)
+		return 0;
+	explain(why, failed, &l->vacated);
+	fd_close(&l->fd);
 	return failed;
 }
 

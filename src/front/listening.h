@@ -20,12 +20,14 @@ struct listening {
 	struct acceptor *acceptor; /* borrowed; NULL: not accepted from */
 	char *key;		   /* owned: what it is found by at a reload */
 	char *address;		   /* owned: where it really listens, as text: with the port that the kernel chose */
-	int fd;			   /* owned, unless passed */
+	int fd;			   /* owned, unless passed; -1: vacated */
 	bool is_tcp;
 	bool passed;	   /* by systemd, which keeps it: never closed or unlinked */
 	char *path;	   /* owned: the UNIX socket's file, to be removed; NULL: none */
 	dev_t path_device; /* to know whether the file is still this socket's */
 	ino_t path_inode;
+	char interface[IF_NAMESIZE]; /* bound to this one; empty: none */
+	struct netaddr vacated;	     /* where it listened, after listening_vacate */
 
 	const struct listener_config *config; /* borrowed from the set's snapshot; NULL until it is committed */
 	struct account *account;	      /* ref; likewise */
@@ -42,6 +44,12 @@ int listening_take_passed(struct listening **to, const char *key, int fd, const 
 
 /* Sets what a reload may change; accepted sockets inherit it. Returns 0, or -errno with *why. */
 int listening_apply(const struct listening *l, const struct listener_config *config, struct text *why) MUST_CHECK;
+
+/* Closes a TCP socket for a while, so that another can have its address. */
+void listening_vacate(struct listening *l);
+
+/* Listens again after listening_vacate, with the settings of `config`. Returns 0, or -errno with *why. */
+int listening_return(struct listening *l, const struct listener_config *config, struct text *why) MUST_CHECK;
 
 /* The port it listens on, in host order; 0: none. */
 uint16_t listening_port(const struct listening *l);

@@ -163,6 +163,49 @@ START_TEST(a_failed_reload_changes_nothing)
 }
 END_TEST
 
+START_TEST(a_socket_that_goes_makes_way_for_one_at_its_port)
+{
+	struct listener_set first;
+	struct listener_set second;
+	char more[256];
+	open_first(&first, "a: { listen = \"127.0.0.1:0\"; echo: {}; };");
+	unsigned port = listening_port(first.at[0].socket);
+	snprintf(more, sizeof(more), "a: { listen = [ \"*:%u\", \"127.0.0.1:0\" ]; echo: {}; };", port);
+	/* "127.0.0.1:0" stays, so it does not make way */
+	ck_assert_int_eq(open_set(&second, &first, more), -EINVAL);
+	ck_assert_uint_eq(listening_port(first.at[0].socket), port);
+	snprintf(more, sizeof(more), "a: { listen = \"*:%u\"; echo: {}; };", port);
+	ck_assert_int_eq(open_set(&second, &first, more), 0);
+	listeners_commit(&second, &first);
+	listeners_close(&first);
+	ck_assert_uint_eq(second.count, 2);
+	ck_assert_uint_eq(listening_port(second.at[0].socket), port);
+
+	listeners_close(&second);
+}
+END_TEST
+
+START_TEST(one_that_made_way_in_vain_listens_again)
+{
+	struct listener_set first;
+	struct listener_set stranger;
+	struct listener_set second;
+	char more[256];
+	open_first(&first, "a: { listen = \"127.0.0.1:0\"; echo: {}; };");
+	unsigned port = listening_port(first.at[0].socket);
+	snprintf(more, sizeof(more), "s: { listen = \"127.0.0.2:%u\"; echo: {}; };", port);
+	open_first(&stranger, more);
+	snprintf(more, sizeof(more), "a: { listen = \"0.0.0.0:%u\"; echo: {}; };", port);
+	ck_assert_int_eq(open_set(&second, &first, more), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(config_errors_line(errors, 0), "Address already in use"));
+	ck_assert_uint_eq(config_errors_count(errors), 1);
+	ck_assert_int_ge(first.at[0].socket->fd, 0);
+	ck_assert_uint_eq(listening_port(first.at[0].socket), port);
+	listeners_close(&stranger);
+	listeners_close(&first);
+}
+END_TEST
+
 START_TEST(a_unix_socket_has_its_mode_and_goes_with_usher)
 {
 	char path[128];
@@ -308,6 +351,8 @@ int main(void)
 	tcase_add_test(c, a_taken_port_is_an_error_with_a_way_out);
 	tcase_add_test(c, a_reload_keeps_what_stays_and_closes_what_goes);
 	tcase_add_test(c, a_failed_reload_changes_nothing);
+	tcase_add_test(c, a_socket_that_goes_makes_way_for_one_at_its_port);
+	tcase_add_test(c, one_that_made_way_in_vain_listens_again);
 	tcase_add_test(c, a_unix_socket_has_its_mode_and_goes_with_usher);
 	tcase_add_test(c, a_stale_socket_is_replaced);
 	tcase_add_test(c, a_live_socket_is_an_error_that_says_who);
