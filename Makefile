@@ -64,7 +64,7 @@ UNIT_BINS := $(UNIT_SRCS:%.c=$(BUILD)/%)
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ_SRCS:%.c=$(BUILD)/%)
 # the manual, once its generator is there
-MAN := $(if $(wildcard doc/mkman.c),$(patsubst doc/%,$(BUILD)/doc/%,$(wildcard doc/*.8) $(patsubst %.in,%,$(wildcard doc/*.5.in))))
+MAN := $(if $(wildcard doc/mkman.c),$(patsubst doc/%,$(BUILD)/doc/%,$(patsubst %.in,%,$(wildcard doc/*.8.in doc/*.5.in))))
 
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -105,16 +105,14 @@ $(BUILD)/doc/%.mdoc: $(BUILD)/mkman
 	$(Q)mkdir -p $(@D)
 	$(Q)$(BUILD)/mkman $* >$@
 
-$(BUILD)/doc/%: doc/%.in $(BUILD)/doc/options.mdoc $(BUILD)/doc/close_reasons.mdoc
+MAN_PARTS := options close_reasons log_kinds
+$(BUILD)/doc/%: doc/%.in $(MAN_PARTS:%=$(BUILD)/doc/%.mdoc)
 	$(say) MAN $@
 	$(Q)mkdir -p $(@D)
 	$(Q)sed -e '/^@OPTIONS@$$/{r $(BUILD)/doc/options.mdoc' -e 'd}' \
-		-e '/^@CLOSE_REASONS@$$/{r $(BUILD)/doc/close_reasons.mdoc' -e 'd}' $< >$@
-
-$(BUILD)/doc/%.8: doc/%.8
-	$(say) MAN $@
-	$(Q)mkdir -p $(@D)
-	$(Q)cp $< $@
+		-e '/^@CLOSE_REASONS@$$/{r $(BUILD)/doc/close_reasons.mdoc' -e 'd}' \
+		-e '/^@LOG_KINDS@$$/{r $(BUILD)/doc/log_kinds.mdoc' -e 'd}' \
+		-e 's|@CONFIG_FILE@|$(sysconfdir)/usher/usherd.conf|g' -e 's|@SBINDIR@|$(sbindir)|g' $< >$@
 
 -include $(LIB_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BUILD)/doc/mkman.d
 
