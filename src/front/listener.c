@@ -244,6 +244,10 @@ static int open_endpoint(struct opening *o, const struct endpoint *e)
 	struct text key;
 	text_init(&key, bytes, sizeof(bytes));
 	endpoint_add_text(&key, e);
+	/* "any free port" is a socket of its own each time that it is written */
+	if ((e->kind == ENDPOINT_ANY || e->kind == ENDPOINT_ADDRESS) && e->address.u.any.sa_family != AF_UNIX &&
+	    netaddr_port(&e->address) == 0)
+		text_printf(&key, " (%s #%u)", o->listener->name, o->index + 1);
 	switch (e->kind) {
 	case ENDPOINT_ADDRESS:
 		return open_one(o, e, key.at);

@@ -146,6 +146,26 @@ START_TEST(a_reload_keeps_what_stays_and_closes_what_goes)
 }
 END_TEST
 
+START_TEST(each_free_port_is_a_socket_of_its_own)
+{
+	struct listener_set first;
+	struct listener_set second;
+	open_first(&first, "a: { listen = \"127.0.0.1:0\"; echo: {}; };");
+	ck_assert_int_eq(open_set(&second, &first,
+				  "a: { listen = \"127.0.0.1:0\"; echo: {}; };"
+				  "b: { listen = [ \"127.0.0.1:0\", \"127.0.0.1:0\" ]; echo: {}; };"),
+			 0);
+	ck_assert_uint_eq(second.count, 3);
+	ck_assert_ptr_eq(second.at[0].socket, first.at[0].socket);
+	for (int i = 0; i < 3; i++)
+		for (int k = 0; k < i; k++)
+			ck_assert_ptr_ne(second.at[i].socket, second.at[k].socket);
+	listeners_commit(&second, &first);
+	listeners_close(&first);
+	listeners_close(&second);
+}
+END_TEST
+
 START_TEST(a_failed_reload_changes_nothing)
 {
 	struct listener_set first;
@@ -170,7 +190,7 @@ START_TEST(a_socket_that_goes_makes_way_for_one_at_its_port)
 	char more[256];
 	open_first(&first, "a: { listen = \"127.0.0.1:0\"; echo: {}; };");
 	unsigned port = listening_port(first.at[0].socket);
-	snprintf(more, sizeof(more), "a: { listen = [ \"*:%u\", \"127.0.0.1:0\" ]; echo: {}; };", port);
+	snprintf(more, sizeof(more), "a: { listen = [ \"127.0.0.1:0\", \"*:%u\" ]; echo: {}; };", port);
 	/* "127.0.0.1:0" stays, so it does not make way */
 	ck_assert_int_eq(open_set(&second, &first, more), -EINVAL);
 	ck_assert_uint_eq(listening_port(first.at[0].socket), port);
@@ -350,6 +370,7 @@ int main(void)
 	tcase_add_test(c, ipv6_any_is_ipv6_only);
 	tcase_add_test(c, a_taken_port_is_an_error_with_a_way_out);
 	tcase_add_test(c, a_reload_keeps_what_stays_and_closes_what_goes);
+	tcase_add_test(c, each_free_port_is_a_socket_of_its_own);
 	tcase_add_test(c, a_failed_reload_changes_nothing);
 	tcase_add_test(c, a_socket_that_goes_makes_way_for_one_at_its_port);
 	tcase_add_test(c, one_that_made_way_in_vain_listens_again);
