@@ -245,6 +245,10 @@ class Usherd:
         with self.changed:
             return [message for _, message in self.lines]
 
+    def tail(self):
+        """The end of the log, for the message of a failure."""
+        return "\n".join(self.raw[-40:])
+
     def text(self):
         return "\n".join(self.raw)
 
@@ -268,7 +272,7 @@ class Usherd:
                 left = end - time.monotonic()
                 if self.closed_log or left <= 0:
                     why = "the daemon ended" if self.closed_log else f"waited {timeout} s"
-                    raise AssertionError(f"no log line matches {pattern.pattern!r} ({why}):\n" + self.text())
+                    raise AssertionError(f"no log line matches {pattern.pattern!r} ({why}):\n" + self.tail())
                 self.changed.wait(left)
 
     def close_records(self, listener=None, reason=None):
@@ -286,7 +290,7 @@ class Usherd:
         """Waits for `count` close records of this kind and returns the last of them."""
         wait_until(
             lambda: len(self.close_records(listener, reason)) >= count,
-            lambda: f"{count} x {reason or 'any close'} at {listener or 'any listener'}; the log:\n" + self.text(),
+            lambda: f"{count} x {reason or 'any close'} at {listener or 'any listener'}; the log:\n" + self.tail(),
         )
         return self.close_records(listener, reason)[count - 1]
 
@@ -294,7 +298,7 @@ class Usherd:
 
     def address(self, name, index=0):
         with self.changed:
-            assert name in self.addresses, f"{name} does not listen:\n{self.text()}"
+            assert name in self.addresses, f"{name} does not listen:\n{self.tail()}"
             return self.addresses[name][index]
 
     def port(self, name, index=0):
@@ -334,11 +338,12 @@ class Usherd:
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         code = self.wait_exit()
-        assert code == expect, f"exit code {code}:\n{self.text()}"
+        assert code == expect, f"exit code {code}:\n{self.tail()}"
         self.check_reports()
 
     def check_reports(self):
-        assert not SANITIZER_REPORT.search(self.text()), self.text()
+        found = SANITIZER_REPORT.search(self.text())
+        assert not found, self.text()[found.start() :][:20000]
 
     def kill(self):
         if self.process.poll() is None:
@@ -364,9 +369,9 @@ class Usherd:
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)
             self.kill()
-            raise AssertionError("two SIGTERM did not end the daemon:\n" + self.text()) from None
+            raise AssertionError("two SIGTERM did not end the daemon:\n" + self.tail()) from None
         self.check_reports()
-        assert code >= 0 and code != 66, f"the daemon ended with {code}:\n{self.text()}"
+        assert code >= 0 and code != 66, f"the daemon ended with {code}:\n{self.tail()}"
 
     # ---- its numbers
 

@@ -103,6 +103,19 @@ def test_upstreams_change(usherd, serve):
     assert read_all(daemon.connect("web")) == b"2"
 
 
+def test_listeners_with_port_0_are_told_apart(usherd):
+    """The text of their address is the same, the sockets are not."""
+    daemon = usherd({"web": listener("echo"), "day": listener("daytime")})
+    web, day = daemon.address("web"), daemon.address("day")
+    assert daemon.reload(config({"gen": listener("chargen"), "day": listener("daytime"), "web": listener("echo", "127.0.0.1:0")})).ok
+    daemon.wait_log(r"^listening on \S+ \(gen\)")
+    assert len({web, day, daemon.address("gen")}) == 3
+    for _ in range(5):
+        with connect(web) as one, connect(day) as two:
+            assert ask(one) == b"hello"
+            assert read_all(two).endswith(b"\r\n")
+
+
 def test_addresses_of_a_listener_change(usherd, folder):
     daemon = usherd({"web": listener("echo", "127.0.0.1:0", f"unix:{folder}/a")})
     port = daemon.port("web")
