@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 
 #include "base/fd.h"
@@ -39,13 +40,23 @@ static unsigned from_epoll(uint32_t events)
 
 int poller_init(struct poller *p)
 {
+	*p = (struct poller){.fd = -1};
+	p->events = calloc(EVENTS_A_WAIT, sizeof(*p->events));
+	if (!p->events)
+		return -ENOMEM;
 	p->fd = epoll_create1(EPOLL_CLOEXEC);
-	return p->fd < 0 ? -errno : 0;
+	if (p->fd >= 0)
+		return 0;
+	int failed = -errno;
+	poller_fini(p);
+	return failed;
 }
 
 void poller_fini(struct poller *p)
 {
 	fd_close(&p->fd);
+	free(p->events);
+	p->events = NULL;
 }
 
 static int control(struct poller *p, int operation, int fd, struct watch *w, unsigned what)
@@ -72,15 +83,17 @@ void poller_remove(struct poller *p, int fd)
 
 int poller_wait(struct poller *p, int timeout_ms)
 {
-	struct epoll_event events[EVENTS_A_WAIT];
-	int n = epoll_wait(p->fd, events, EVENTS_A_WAIT, timeout_ms);
-	if (n < 0) {
-		must(errno == EINTR);
-		return 0;
+	int n = epoll_wait(p->fd, p->events, EVENTS_A_WAIT, timeout_ms);
+	must(n >= 0 || errno == EINTR);
+	p->ready = n < 0 ? 0 : n;
+	return p->ready;
+}
+
+void poller_dispatch(struct poller *p)
+{
+	for (int i = 0; i < p->ready; i++) {
+		struct watch *w = p->events[i].data.ptr;
+		w->ready(w, from_epoll(p->events[i].events));
 	}
-	for (int i = 0; i < n; i++) {
-		struct watch *w = events[i].data.ptr;
-		w->ready(w, from_epoll(events[i].events));
-	}
-	return n;
+	p->ready = 0;
 }

@@ -7,6 +7,8 @@
 
 #include "base/attr.h"
 
+struct epoll_event;
+
 /* What a descriptor is ready for, and how it is watched. */
 enum {
 	POLLER_READ = 1 << 0,
@@ -18,13 +20,15 @@ enum {
 };
 
 /* Embedded in whatever is watched. `ready` is called with the POLLER_ bits; it may remove and close anything, but the
- * memory of what is watched must live until poller_wait has returned. */
+ * memory of what is watched must live until poller_dispatch has returned. */
 struct watch {
 	void (*ready)(struct watch *w, unsigned events);
 };
 
 struct poller {
-	int fd; /* owned */
+	int fd;			    /* owned */
+	int ready;		    /* how many of `events` the last wait filled */
+	struct epoll_event *events; /* owned */
 };
 
 /* Returns 0 or -errno. */
@@ -36,8 +40,10 @@ int poller_add(struct poller *p, int fd, struct watch *w, unsigned what) MUST_CH
 int poller_change(struct poller *p, int fd, struct watch *w, unsigned what) MUST_CHECK;
 void poller_remove(struct poller *p, int fd);
 
-/* Waits up to `timeout_ms` (-1: for ever), then calls `ready` of each descriptor that is, at most 256.
- * Returns how many; an interrupted wait is 0. */
+/* Waits up to `timeout_ms` (-1: for ever) until descriptors are ready. Returns how many, at most 256; an interrupted wait is 0. */
 int poller_wait(struct poller *p, int timeout_ms);
+
+/* Calls `ready` of each descriptor that the last wait found. */
+void poller_dispatch(struct poller *p);
 
 #endif

@@ -240,6 +240,7 @@ void acceptor_turn(struct acceptor *a, int wait_ms)
 		wait_ms = timers_ms;
 	a->turn_accepts = 0;
 	poller_wait(&a->poller, wait_ms);
+	poller_dispatch(&a->poller);
 	timer_wheel_run(&a->timers, clock_now_ms());
 	if (a->turn_accepts > 0)
 		acceptor_pace(a, a->turn_accepts);

@@ -24,6 +24,9 @@ WORKER_ONLY static ssize_t plain_write(struct stream *s, const void *from, size_
 	ssize_t put = send(s->fd, from, n, MSG_NOSIGNAL);
 	if (put < 0) {
 		s->can_write = errno != EAGAIN;
+		/* The kernel tells of a reset once. After an end had come before, the error would be EPIPE. */
+		if (errno == ECONNRESET)
+			s->was_reset = true;
 		return -errno;
 	}
 	return put;

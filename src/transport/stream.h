@@ -54,6 +54,7 @@ struct stream {
 	bool can_write : 1;  /* likewise */
 	bool read_dry : 1;   /* read until EAGAIN: a short read does not mean that nothing is left */
 	bool hung_up : 1;    /* the descriptor reported a hang-up or an error */
+	bool was_reset : 1;  /* a write met the peer's reset: what can still be read does not end cleanly */
 	bool read_ended : 1; /* the peer's clean end was read */
 	bool end_wanted : 1; /* end when the held bytes are out */
 	bool end_sent : 1;

@@ -2,6 +2,7 @@
 /* A connection that is copied: between client and upstream, or back to the client. */
 #include <errno.h>
 
+#include "base/socket.h"
 #include "transport/relay.h"
 #include "worker/conn_priv.h"
 #include "worker/worker.h"
@@ -71,6 +72,15 @@ WORKER_ONLY static bool pump_down(struct conn *c, enum relay_result *result)
 	return c->phase == CONN_RELAY;
 }
 
+/* The client may be gone while the upstream is too slow for what it sent to be read to the end, where the reset would show. Over a UNIX
+ * socket a hang-up is no error: the client has closed, and what it sent still goes to the upstream. */
+WORKER_ONLY static void client_hung_up(struct conn *c)
+{
+	int error = socket_take_error(c->client.stream.fd);
+	if (error)
+		conn_fail(c, error);
+}
+
 WORKER_ONLY static void relay_both(struct conn *c)
 {
 	enum relay_result up = RELAY_WAIT;
@@ -92,6 +102,8 @@ WORKER_ONLY static void relay_both(struct conn *c)
 		conn_close(c, c->upstream_first ? CLOSE_upstream_closed : CLOSE_client_closed);
 	else if (up == RELAY_MORE || down == RELAY_MORE)
 		conn_again(c);
+	else if (c->client.stream.hung_up)
+		client_hung_up(c);
 }
 
 WORKER_ONLY static void relay_back(struct conn *c)

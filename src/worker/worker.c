@@ -105,26 +105,23 @@ WORKER_ONLY static int prepare_to_wait(struct worker *w)
 WORKER_ONLY static void turn(struct worker *w)
 {
 	int sleep_ms = prepare_to_wait(w);
-	/* the clock is read once a turn: when the wait is over, by the first who needs it */
-	w->now_ms = 0;
 	poller_wait(&w->poller, sleep_ms);
+	w->now_ms = clock_now_ms();
+	atomic_store_explicit(&w->turn_began_ms, w->now_ms, memory_order_relaxed);
 	if (sleep_ms != 0)
 		atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
-	uint64_t now_ms = worker_now_ms(w);
-	atomic_store_explicit(&w->turn_began_ms, now_ms, memory_order_relaxed);
 
+	poller_dispatch(&w->poller);
 	take_commands(w);
 	take_seats(w);
 	go_on(w);
-	timer_wheel_run(&w->timers, now_ms);
+	timer_wheel_run(&w->timers, w->now_ms);
 	conn_free_dead(w);
 	resolver_sweep(w->resolver);
 }
 
-uint64_t worker_now_ms(struct worker *w)
+uint64_t worker_now_ms(const struct worker *w)
 {
-	if (w->now_ms == 0)
-		w->now_ms = clock_now_ms();
 	return w->now_ms;
 }
 
@@ -164,6 +161,7 @@ OUTSIDE_THE_THREAD int worker_start(struct worker *w, struct config *config)
 	list_init(&w->again);
 	list_init(&w->dead);
 	w->config = config_ref(config);
+	w->now_ms = clock_now_ms();
 	timer_wheel_init(&w->timers, clock_now_ms());
 
 	int failed = queue_init(&w->queue);

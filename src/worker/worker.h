@@ -53,7 +53,7 @@ struct worker {
 };
 
 /* The time of this turn of the loop. */
-uint64_t worker_now_ms(struct worker *w) WORKER_ONLY;
+uint64_t worker_now_ms(const struct worker *w) WORKER_ONLY;
 
 /* Makes a worker and starts its thread. Returns 0 or -errno. Thread: main. */
 int worker_start(struct worker *w, struct config *config) MUST_CHECK;
