@@ -9,7 +9,7 @@ import time
 import pytest
 
 import servers
-from harness import SANITIZER, TIMEOUT, ask, connect, ended, listener, proxy, read_all, reset, wait_until
+from harness import SANITIZER, TIMEOUT, ask, connect, ended, listener, proxy, read_all, reset, visit, wait_until
 
 
 def test_passes_on_both_ways(usherd, serve):
@@ -69,7 +69,7 @@ def test_next_upstream_when_one_refuses(usherd, serve, refused):
 
 def test_all_refuse(usherd, refused):
     daemon = usherd({"web": listener(proxy(refused))})
-    ended(daemon.connect("web"))
+    ended(visit(daemon.address("web")))
     record = daemon.wait_closed("upstream_refused")
     assert record.bytes_in == "0 B"
     daemon.stop()
@@ -77,7 +77,7 @@ def test_all_refuse(usherd, refused):
 
 def test_unix_upstream_that_is_not_there(usherd, folder):
     daemon = usherd({"web": listener(proxy(f"unix:{folder}/none.sock"))})
-    ended(daemon.connect("web"))
+    ended(visit(daemon.address("web")))
     assert daemon.wait_closed().reason in ("upstream_refused", "upstream_unreachable")
 
 
@@ -85,7 +85,7 @@ def test_upstream_that_comes_later(usherd, serve, folder):
     """What could not be reached once is tried again for the next connection."""
     path = f"{folder}/up.sock"
     daemon = usherd({"web": listener(proxy(f"unix:{path}"))})
-    ended(daemon.connect("web"))
+    ended(visit(daemon.address("web")))
     serve(servers.echo, family=socket.AF_UNIX, address=path)
     os.chmod(path, 0o666)
     assert ask(daemon.connect("web")) == b"hello"
@@ -93,7 +93,7 @@ def test_upstream_that_comes_later(usherd, serve, folder):
 
 def test_connect_timeout(usherd, blackhole):
     daemon = usherd({"web": listener(proxy(blackhole), timeouts={"connect": "300ms"})})
-    ended(daemon.connect("web"))
+    ended(visit(daemon.address("web")))
     assert daemon.wait_closed().reason == "connect_timeout"
 
 
@@ -181,7 +181,7 @@ def test_unknown_name_stops_neither_start_nor_others(usherd, serve, dns):
 
 def test_unknown_name_alone(usherd, dns):
     daemon = named(usherd, dns, "none.test:80")
-    ended(daemon.connect("web"))
+    ended(visit(daemon.address("web")))
     daemon.wait_closed("upstream_unresolved")
 
 
