@@ -7,10 +7,6 @@
 #include "daemon/inspect.h"
 #include "report/log.h"
 
-#ifndef USHER_CONFIG_FILE
-#define USHER_CONFIG_FILE "/etc/usher/usherd.conf"
-#endif
-
 static const char usage[] =
 	"Usage: usherd [--config FILE] [--check] [--dump-config] [--log-level L] [--version] [--help]\n"
 	"\n"

@@ -2,9 +2,11 @@
 #include "base/socket.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 int socket_set_int(int fd, int level, int option, int value)
@@ -47,6 +49,12 @@ void socket_reset_at_close(int fd)
 	/* it can only fail for what is no socket; then there is nobody to reset either */
 	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+size_t socket_unsent(int fd)
+{
+	int bytes = 0;
+	return ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes < 0 ? 0 : (size_t)bytes;
 }
 
 int socket_take_error(int fd)

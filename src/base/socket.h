@@ -4,6 +4,7 @@
 #define BASE_SOCKET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/attr.h"
@@ -28,6 +29,9 @@ int socket_set_int(int fd, int level, int option, int value) MUST_CHECK;
 
 /* Makes closing a TCP socket send a reset. */
 void socket_reset_at_close(int fd);
+
+/* How many bytes the peer has not confirmed yet. */
+size_t socket_unsent(int fd);
 
 /* The socket's pending error, cleared, as -errno; 0: none. */
 int socket_take_error(int fd);

@@ -329,14 +329,14 @@ static const struct option_row unix_options[] = {
 		.minimum = 0,
 		.maximum = 0777,
 		.fallback = "0660",
-		.change = CHANGE_REOPEN,
+		.change = CHANGE_RELOAD,
 		.help = "The mode of the socket's file, as octal text. Who may write to the file may connect.",
 	},
 	{
 		.name = "user",
 		.type = OPTION_STRING,
 		.offset = offsetof(struct unix_config, user),
-		.change = CHANGE_REOPEN,
+		.change = CHANGE_RELOAD,
 		.help = "The user that owns the socket's file, by name or number. When it is not set, it is the user "
 			"that makes it.",
 	},
@@ -344,7 +344,7 @@ static const struct option_row unix_options[] = {
 		.name = "group",
 		.type = OPTION_STRING,
 		.offset = offsetof(struct unix_config, group),
-		.change = CHANGE_REOPEN,
+		.change = CHANGE_RELOAD,
 		.help = "The group of the socket's file, by name or number. When it is not set, it is the group of the "
 			"user that makes it.",
 	},

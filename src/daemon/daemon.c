@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,10 @@ static unsigned worker_count(const struct config *config)
 {
 	if (config->workers > 0)
 		return (unsigned)config->workers;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t may_use;
+	CPU_ZERO(&may_use);
+	/* it fails on a machine with more CPUs than the set holds, which are enough then */
+	int cpus = sched_getaffinity(0, sizeof(may_use), &may_use) < 0 ? POOL_WORKERS_MAX : CPU_COUNT(&may_use);
 	return cpus < 1 ? 1 : cpus > POOL_WORKERS_MAX ? POOL_WORKERS_MAX : (unsigned)cpus;
 }
 
@@ -43,10 +47,13 @@ MAIN_ONLY static int open_front(struct daemon *d)
 	struct config_errors *errors = config_errors_create();
 	d->listeners = calloc(1, sizeof(*d->listeners));
 	int code = DAEMON_EXIT_FAILED;
+	int failed;
 	if (!errors || !d->listeners) {
 		fail("start", -ENOMEM);
-	} else if (config_load(d->options->config_path, service_groups(), &d->config, errors) < 0) {
+	} else if ((failed = config_load(d->options->config_path, service_groups(), &d->config, errors)) < 0) {
 		report_config_errors(errors);
+		if (config_errors_count(errors) == 0)
+			fail(d->options->config_path, failed);
 		code = DAEMON_EXIT_CONFIG;
 	} else if (listeners_open(d->listeners, d->config, NULL, &d->passed, errors) < 0) {
 		report_config_errors(errors);
@@ -105,7 +112,7 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 	failed = pool_create(&d->pool, workers, d->config);
 	if (failed)
 		return fail("start the workers", failed);
-	failed = acceptor_create(&d->acceptor, d->pool, budget);
+	failed = acceptor_create(&d->acceptor, d->pool, budget + d->listeners->count);
 	if (!failed)
 		failed = signals_watch(d);
 	if (failed)
@@ -139,8 +146,8 @@ MAIN_ONLY static int start(struct daemon *d)
 	log_write(LOG_LEVEL_NOTICE, LOG_STARTED, "ready: %u listener%s, %u worker%s", d->config->listener_count,
 		  d->config->listener_count == 1 ? "" : "s", pool_workers(d->pool),
 		  pool_workers(d->pool) == 1 ? "" : "s");
-	manager_ready("");
-	housekeeping_say_status(d, "");
+	housekeeping_say_status(d);
+	manager_ready();
 	return DAEMON_EXIT_OK;
 }
 

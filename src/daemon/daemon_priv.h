@@ -32,6 +32,7 @@ struct daemon {
 	/* housekeeping */
 	struct timer status_timer;
 	uint64_t status_connections; /* as STATUS says it */
+	char reload_error[256];	     /* of the last reload, for STATUS; empty: it was fine */
 	uint64_t peak_open;	     /* connections, since memory was given back */
 	struct timer watchdog_timer;
 	uint64_t watchdog_ms; /* the manager's interval; 0: none */
@@ -50,6 +51,7 @@ bool drain_run(struct daemon *d) MAIN_ONLY;
 
 /* housekeeping.c: STATUS, the watchdog, memory. */
 void housekeeping_start(struct daemon *d) MAIN_ONLY;
-void housekeeping_say_status(struct daemon *d, const char *prefix) MAIN_ONLY;
+void housekeeping_say_status(struct daemon *d) MAIN_ONLY;
+void housekeeping_stop(struct daemon *d) MAIN_ONLY;
 
 #endif

@@ -40,6 +40,7 @@ bool drain_run(struct daemon *d)
 		    open == 1 ? "has" : "have", time);
 	log_write(LOG_LEVEL_NOTICE, LOG_STOPPING, "%s", status);
 	manager_stopping(status);
+	housekeeping_stop(d);
 	listeners_close(d->listeners);
 
 	if (!wait_for_connections(d, clock_now_ms() + d->config->drain_timeout_ms, 1)) {

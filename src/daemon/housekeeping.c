@@ -13,13 +13,14 @@
 /* When at least this many connections were open and less than half are left, memory goes back to the system. */
 #define TRIM_PEAK 1000
 
-void housekeeping_say_status(struct daemon *d, const char *prefix)
+void housekeeping_say_status(struct daemon *d)
 {
-	char status[256];
+	char status[512];
 	d->status_connections = pool_open(d->pool);
-	snprintf(status, sizeof(status), "%s%u listener%s, %llu connection%s", prefix, d->config->listener_count,
+	snprintf(status, sizeof(status), "%u listener%s, %llu connection%s%s%s", d->config->listener_count,
 		 d->config->listener_count == 1 ? "" : "s", (unsigned long long)d->status_connections,
-		 d->status_connections == 1 ? "" : "s");
+		 d->status_connections == 1 ? "" : "s", d->reload_error[0] ? "; the last reload failed: " : "",
+		 d->reload_error);
 	manager_status(status);
 }
 
@@ -38,7 +39,7 @@ MAIN_ONLY static void status_due(struct timer *t, uint64_t now_ms)
 	struct daemon *d = CONTAINER_OF(t, struct daemon, status_timer);
 	uint64_t open = pool_open(d->pool);
 	if (open != d->status_connections)
-		housekeeping_say_status(d, "");
+		housekeeping_say_status(d);
 	give_memory_back(d, open);
 	timer_start(acceptor_timers(d->acceptor), t, now_ms + STATUS_MS);
 }
@@ -76,4 +77,10 @@ void housekeeping_start(struct daemon *d)
 	d->watchdog_ms = manager_watchdog_ms();
 	if (d->watchdog_ms > 0)
 		timer_start(acceptor_timers(d->acceptor), &d->watchdog_timer, now_ms);
+}
+
+/* From here on STATUS says what it was told last; the watchdog is still fed. */
+void housekeeping_stop(struct daemon *d)
+{
+	timer_stop(&d->status_timer);
 }

@@ -19,8 +19,11 @@ static struct config *load(const char *path, int *code)
 		*code = DAEMON_EXIT_FAILED;
 		return NULL;
 	}
-	if (config_load(path, service_groups(), &config, errors) < 0) {
+	int failed = config_load(path, service_groups(), &config, errors);
+	if (failed) {
 		config_errors_print(errors, stderr);
+		if (config_errors_count(errors) == 0)
+			fprintf(stderr, "usherd: %s: %s\n", path, strerror(-failed));
 		*code = DAEMON_EXIT_CONFIG;
 	}
 	config_errors_destroy(errors);

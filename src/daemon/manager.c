@@ -37,9 +37,9 @@ void manager_free_sockets(struct passed_sockets *s)
 
 /* Notifications are worth no error: a manager that is not there, or does not listen, changes nothing for the clients. */
 
-void manager_ready(const char *status)
+void manager_ready(void)
 {
-	(void)sd_notifyf(0, "READY=1\nSTATUS=%s", status);
+	(void)sd_notify(0, "READY=1");
 }
 
 void manager_reloading(void)

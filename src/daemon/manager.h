@@ -13,7 +13,7 @@ int manager_take_sockets(struct passed_sockets *to) MUST_CHECK;
 void manager_free_sockets(struct passed_sockets *s);
 
 /* READY=1, also at the end of a reload. */
-void manager_ready(const char *status);
+void manager_ready(void);
 
 /* RELOADING=1 with its time. */
 void manager_reloading(void);

@@ -3,34 +3,30 @@
 
 #include <cap-ng.h>
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/identity.h"
+
 static int find(const char *user, const char *group, uid_t *uid, gid_t *gid, struct text *why)
 {
-	errno = 0;
-	const struct passwd *pw = getpwnam(user);
-	if (!pw) {
+	if (identity_find_user(user, uid, gid) < 0) {
 		text_printf(
 			why,
 			"user: there is no user \"%s\": make one (useradd --system %s), name another, or start as one",
 			user, user);
 		return -ENOENT;
 	}
-	*uid = pw->pw_uid;
-	*gid = pw->pw_gid;
-	if (!group)
-		return 0;
-	const struct group *gr = getgrnam(group);
-	if (!gr) {
+	if (group && identity_find_group(group, gid) < 0) {
 		text_printf(why, "group: there is no group \"%s\": make one, or leave it out for the user's own",
 			    group);
 		return -ENOENT;
 	}
-	*gid = gr->gr_gid;
+	if (*gid == (gid_t)-1) {
+		text_printf(why, "user: %s has no group of its own: set group", user);
+		return -ENOENT;
+	}
 	return 0;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,16 +35,15 @@ MAIN_ONLY static struct listener_set *prepare(struct daemon *d, struct config_er
 	return NULL;
 }
 
-MAIN_ONLY static void refuse(const struct config_errors *errors)
+MAIN_ONLY static void refuse(struct daemon *d, const struct config_errors *errors)
 {
 	const char *first = errors ? config_errors_line(errors, 0) : NULL;
+	if (!first)
+		first = strerror(ENOMEM);
 	if (errors)
 		report_config_errors(errors);
-	log_write(LOG_LEVEL_ERROR, LOG_RELOAD_FAILED, "reload failed: the running configuration stays: %s",
-		  first ? first : "no memory");
-	char status[512];
-	snprintf(status, sizeof(status), "reload failed: %s", first ? first : "no memory");
-	manager_ready(status);
+	log_write(LOG_LEVEL_ERROR, LOG_RELOAD_FAILED, "reload failed: the running configuration stays: %s", first);
+	snprintf(d->reload_error, sizeof(d->reload_error), "%s", first);
 }
 
 MAIN_ONLY static void put_into_effect(struct daemon *d, struct listener_set *set)
@@ -69,8 +69,7 @@ MAIN_ONLY static void put_into_effect(struct daemon *d, struct listener_set *set
 	pool_command(d->pool, WORKER_RECONFIGURE, d->config);
 	log_write(LOG_LEVEL_NOTICE, LOG_RELOADED, "reloaded: %u change%s%s", differences, differences == 1 ? "" : "s",
 		  restarts > 0 ? ", of which some need a restart" : "");
-	manager_ready("");
-	housekeeping_say_status(d, "");
+	d->reload_error[0] = '\0';
 }
 
 void reload_run(struct daemon *d)
@@ -81,6 +80,8 @@ void reload_run(struct daemon *d)
 	if (set)
 		put_into_effect(d, set);
 	else
-		refuse(errors);
+		refuse(d, errors);
 	config_errors_destroy(errors);
+	housekeeping_say_status(d);
+	manager_ready();
 }

@@ -47,6 +47,8 @@ void acceptor_refuse_take_fd(struct acceptor *a, int *fd, const struct listening
 		.is_error = close_reason_facts[reason].is_error,
 	};
 	close_record_write(&facts);
+	counter_add(&a->refused.reasons[reason], 1);
+	counter_add(&a->refused.closed, 1);
 	if (l->is_tcp)
 		socket_reset_at_close(*fd);
 	fd_close(fd);
@@ -105,7 +107,7 @@ MAIN_ONLY static enum accept_result accept_one(struct acceptor *a, struct listen
 		acceptor_pause(a, NULL);
 		return ACCEPT_WAIT;
 	}
-	if (pool_descriptors(a->pool) + pool_descriptors_of(l->config) > a->descriptors)
+	if (pool_descriptors(a->pool) + pool_descriptors_of(l->config) + a->set->count > a->descriptors)
 		return accept_failed(a, l, EMFILE);
 
 	struct netaddr from;
@@ -161,9 +163,10 @@ void acceptor_unwatch(struct acceptor *a, struct listening *l)
 
 int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors)
 {
-	struct acceptor *a = calloc(1, sizeof(*a));
+	struct acceptor *a = aligned_alloc(_Alignof(struct acceptor), sizeof(*a));
 	if (!a)
 		return -ENOMEM;
+	memset(a, 0, sizeof(*a));
 	a->pool = pool;
 	a->descriptors = descriptors;
 	a->next_connection = 1;
@@ -254,4 +257,9 @@ struct poller *acceptor_poller(struct acceptor *a)
 struct timer_wheel *acceptor_timers(struct acceptor *a)
 {
 	return &a->timers;
+}
+
+const struct counters *acceptor_refused(const struct acceptor *a)
+{
+	return &a->refused;
 }

@@ -15,7 +15,7 @@
 
 struct acceptor;
 
-/* `pool` is borrowed. Connections may have `descriptors` descriptors in all. Returns 0 or -errno. */
+/* `pool` is borrowed. Connections and listening sockets may have `descriptors` descriptors in all. Returns 0 or -errno. */
 int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors) MUST_CHECK MAIN_ONLY;
 struct acceptor *acceptor_destroy(struct acceptor *a) MAIN_ONLY; /* returns NULL; accepts NULL */
 
@@ -28,6 +28,9 @@ void acceptor_stop(struct acceptor *a) MAIN_ONLY;
 
 /* One turn of the main loop: waits for at most `wait_ms` (-1: for ever), calls whoever is ready, fires timers. */
 void acceptor_turn(struct acceptor *a, int wait_ms) MAIN_ONLY;
+
+/* Counts of the connections that were refused at the door: `closed` and `reasons`. Thread: any. */
+const struct counters *acceptor_refused(const struct acceptor *a);
 
 /* The loop's poller and timers, for what else the main thread waits for. */
 struct poller *acceptor_poller(struct acceptor *a) MAIN_ONLY;

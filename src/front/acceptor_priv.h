@@ -11,7 +11,8 @@ struct acceptor {
 	struct pool *pool;	  /* borrowed */
 	struct listener_set *set; /* borrowed; NULL: none */
 	struct watch bell;	  /* the workers': there is room again */
-	unsigned descriptors;	  /* that connections may have */
+	unsigned descriptors;	  /* that connections and listening sockets may have */
+	struct counters refused;  /* what never came to a worker */
 	uint64_t next_connection;
 	unsigned turn_accepts; /* in this turn */
 

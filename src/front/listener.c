@@ -364,6 +364,7 @@ int listeners_open(struct listener_set *to, struct config *config, struct listen
 static void apply_anew(const struct listener_entry *e)
 {
 	const struct listening *l = e->socket;
+	must(l);
 	char bytes[WHY_BYTES];
 	struct text why;
 	text_init(&why, bytes, sizeof(bytes));

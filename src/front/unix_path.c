@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <libgen.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/identity.h"
 
 /* How often and how long apart the folder's lock is tried: whoever else has it only looks and binds. */
 #define LOCK_TRIES 100
@@ -99,23 +98,16 @@ static int lock_folder(const char *path)
 
 static int find_owner(const struct unix_config *owner, uid_t *uid, gid_t *gid, struct text *why)
 {
+	gid_t primary;
 	*uid = (uid_t)-1;
 	*gid = (gid_t)-1;
-	if (owner->user) {
-		const struct passwd *user = getpwnam(owner->user);
-		if (!user) {
-			text_printf(why, "unix.user: there is no user \"%s\"", owner->user);
-			return -ENOENT;
-		}
-		*uid = user->pw_uid;
+	if (owner->user && identity_find_user(owner->user, uid, &primary) < 0) {
+		text_printf(why, "unix.user: there is no user \"%s\"", owner->user);
+		return -EINVAL;
 	}
-	if (owner->group) {
-		const struct group *group = getgrnam(owner->group);
-		if (!group) {
-			text_printf(why, "unix.group: there is no group \"%s\"", owner->group);
-			return -ENOENT;
-		}
-		*gid = group->gr_gid;
+	if (owner->group && identity_find_group(owner->group, gid) < 0) {
+		text_printf(why, "unix.group: there is no group \"%s\"", owner->group);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -124,17 +116,25 @@ int unix_path_set_owner(const char *path, const struct unix_config *owner, struc
 {
 	uid_t uid;
 	gid_t gid;
+	struct stat st;
 	int failed = find_owner(owner, &uid, &gid, why);
 	if (failed)
 		return failed;
-	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && lchown(path, uid, gid) < 0) {
+	if (lstat(path, &st) < 0) {
+		failed = -errno;
+		text_add(why, strerror(errno));
+		return failed;
+	}
+	/* only what differs: after root was given up even the same again would be refused */
+	bool other_owner = (uid != (uid_t)-1 && uid != st.st_uid) || (gid != (gid_t)-1 && gid != st.st_gid);
+	if (other_owner && lchown(path, uid, gid) < 0) {
 		failed = -errno;
 		text_printf(why, "cannot give the file to user %s, group %s: %s",
 			    owner->user ? owner->user : "(as it is)", owner->group ? owner->group : "(as it is)",
 			    strerror(errno));
 		return failed;
 	}
-	if (chmod(path, (mode_t)owner->mode) < 0) {
+	if ((other_owner || (st.st_mode & 07777) != (mode_t)owner->mode) && chmod(path, (mode_t)owner->mode) < 0) {
 		failed = -errno;
 		text_printf(why, "cannot set the file's mode: %s", strerror(errno));
 		return failed;

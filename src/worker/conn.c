@@ -16,6 +16,7 @@
 /* A close that never became a connection: no memory, or the poller refused it. */
 WORKER_ONLY static void refuse(struct worker *w, struct seat *seat)
 {
+	conn_report_refused(seat, CLOSE_no_memory);
 	if (seat->is_tcp)
 		socket_reset_at_close(seat->fd);
 	fd_close(&seat->fd);
@@ -108,10 +109,10 @@ WORKER_ONLY static void idle_or_linger(struct timer *t, uint64_t now_ms)
 		conn_close(c, stream_held(&c->client.stream) > 0 ? CLOSE_linger : c->finish_reason);
 		return;
 	}
+	if (c->phase == CONN_DIAL)
+		c->active_ms = now_ms; /* timeouts.connect is what counts now */
 	if (c->active_ms + c->listener->timeouts.idle_ms > now_ms)
 		start_idle_timer(c);
-	else if (c->phase == CONN_DIAL)
-		start_idle_timer(c); /* timeouts.connect is what counts now */
 	else
 		conn_close(c, CLOSE_idle);
 }
@@ -150,7 +151,8 @@ WORKER_ONLY static void finish_go(struct conn *c)
 		conn_fail(c, failed);
 		return;
 	}
-	if (throw_away(c) && !failed)
+	/* a reset would overtake what the client has not got yet: it comes when that is out, or with the timer */
+	if (throw_away(c) && !failed && !(close_reason_facts[c->finish_reason].resets && socket_unsent(s->fd) > 0))
 		conn_close(c, c->finish_reason);
 }
 
@@ -261,6 +263,7 @@ void conn_dial(struct conn *c, const struct endpoint *upstreams, unsigned count,
 void conn_dialed(struct conn *c)
 {
 	c->phase = CONN_SERVICE;
+	c->active_ms = worker_now_ms(c->worker);
 	c->service->connected(c);
 }
 

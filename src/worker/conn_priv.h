@@ -88,6 +88,9 @@ void conn_free_dead(struct worker *w) WORKER_ONLY;
 /* Writes the close record of a connection whose streams are still open. */
 void conn_report_close(struct conn *c, enum close_reason reason) WORKER_ONLY;
 
+/* Writes that of one that never became a connection. */
+void conn_report_refused(const struct seat *seat, enum close_reason reason) WORKER_ONLY;
+
 /* What the -errno of an established stream means for the connection. */
 enum close_reason conn_reason_of(bool upstream, int error);
 

@@ -84,3 +84,22 @@ void conn_report_close(struct conn *c, enum close_reason reason)
 	};
 	close_record_write(&facts);
 }
+
+void conn_report_refused(const struct seat *seat, enum close_reason reason)
+{
+	char bytes[NETADDR_TEXT_BYTES];
+	struct text peer;
+	text_init(&peer, bytes, sizeof(bytes));
+	peer_addr_add_text(&peer, &seat->peer);
+	struct close_facts facts = {
+		.connection = seat->connection,
+		.listener = seat->listener->name,
+		.service = services[seat->listener->service]->group->name,
+		.peer = peer.at,
+		.local = "",
+		.reason = close_reason_facts[reason].name,
+		.reason_text = close_reason_facts[reason].text,
+		.is_error = close_reason_facts[reason].is_error,
+	};
+	close_record_write(&facts);
+}

@@ -18,6 +18,9 @@
 /* How long to wait before a UNIX upstream whose backlog was full is tried again: the kernel tells nobody when it has room. */
 #define BACKLOG_RETRY_MS 10
 
+/* How long a name's renewal may take before its old addresses are used. */
+#define OLD_ADDRESSES_MS 1000
+
 enum dial_wait {
 	WAIT_NOTHING,
 	WAIT_NAME,    /* the resolver's answer */
@@ -216,6 +219,9 @@ WORKER_ONLY static bool begin_upstream(struct dial *d)
 	d->in_lookup = true;
 	resolver_lookup(d->conn->worker->resolver, d->at->name, &d->waiter);
 	d->in_lookup = false;
+	uint64_t enough_ms = worker_now_ms(d->conn->worker) + OLD_ADDRESSES_MS;
+	if (d->wait == WAIT_NAME && enough_ms < d->attempt_ms && resolver_has_old(&d->waiter))
+		wait_for(d, WAIT_NAME, enough_ms);
 	return d->wait == WAIT_NOTHING;
 }
 
@@ -224,7 +230,7 @@ WORKER_ONLY static void dial_next(struct dial *d)
 {
 	for (;;) {
 		if (worker_now_ms(d->conn->worker) >= d->deadline_ms) {
-			conn_close(d->conn, CLOSE_connect_timeout);
+			conn_close(d->conn, d->last);
 			return;
 		}
 		if (d->address >= d->address_count) {
@@ -277,6 +283,10 @@ WORKER_ONLY static void timer_fired(struct timer *t, uint64_t now_ms UNUSED)
 	struct dial *d = CONTAINER_OF(t, struct dial, timer);
 	switch (d->wait) {
 	case WAIT_NAME:
+		if (resolver_has_old(&d->waiter)) {
+			resolver_use_old(&d->waiter);
+			return;
+		}
 		resolver_cancel(&d->waiter);
 		d->last = CLOSE_upstream_unresolved;
 		d->wait = WAIT_NOTHING;

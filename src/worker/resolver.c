@@ -33,6 +33,7 @@ struct name {
 	struct list waiters;	   /* of struct name_waiter */
 	uint64_t expires_ms;
 	bool asking;
+	bool failing; /* the last renewal failed */
 	unsigned count;
 	struct peer_addr addresses[RESOLVER_ADDRESSES_MAX];
 	char text[];
@@ -60,6 +61,7 @@ void name_waiter_init(struct name_waiter *w,
 		      void (*done)(struct name_waiter *w, const struct peer_addr *addresses, unsigned count))
 {
 	list_init(&w->node);
+	w->name = NULL;
 	w->done = done;
 }
 
@@ -290,6 +292,7 @@ WORKER_ONLY static void failed_to_find(struct name *name, int status)
 	/* it is said to exist no more: the old addresses may be somebody else's by now */
 	if (status == ARES_ENOTFOUND || status == ARES_ENODATA)
 		name->count = 0;
+	name->failing = true;
 	struct worker *w = name->resolver->worker;
 	uint64_t now_ms = worker_now_ms(w);
 	name->expires_ms = now_ms + RETRY_MS;
@@ -316,6 +319,7 @@ WORKER_ONLY static void found(void *arg, int status, int timeouts UNUSED, struct
 		if (ttl_ms > settings->ttl_max_ms)
 			ttl_ms = settings->ttl_max_ms;
 		name->expires_ms = worker_now_ms(r->worker) + ttl_ms;
+		name->failing = false;
 	} else {
 		failed_to_find(name, status == ARES_SUCCESS ? ARES_ENODATA : status);
 	}
@@ -324,20 +328,8 @@ WORKER_ONLY static void found(void *arg, int status, int timeouts UNUSED, struct
 	answer_waiters(name);
 }
 
-void resolver_lookup(struct resolver *r, const char *text, struct name_waiter *waiter)
+WORKER_ONLY static void ask(struct resolver *r, struct name *name)
 {
-	struct name *name = find_name(r, text);
-	if (!name) {
-		waiter->done(waiter, NULL, 0);
-		return;
-	}
-	if (!name->asking && worker_now_ms(r->worker) < name->expires_ms) {
-		waiter->done(waiter, name->addresses, name->count);
-		return;
-	}
-	list_append(&name->waiters, &waiter->node);
-	if (name->asking)
-		return;
 	int failed = open_channel(r);
 	name->asking = true;
 	r->under_way++;
@@ -351,6 +343,36 @@ void resolver_lookup(struct resolver *r, const char *text, struct name_waiter *w
 	ares_getaddrinfo(r->channel, name->text, NULL, &hints, found, name);
 	r->in_callback = nested;
 	arm_timer(r);
+}
+
+void resolver_lookup(struct resolver *r, const char *text, struct name_waiter *waiter)
+{
+	struct name *name = find_name(r, text);
+	if (!name) {
+		waiter->done(waiter, NULL, 0);
+		return;
+	}
+	bool fresh = worker_now_ms(r->worker) < name->expires_ms;
+	bool at_once = fresh || (name->failing && name->count > 0);
+	if (!at_once) {
+		waiter->name = name;
+		list_append(&name->waiters, &waiter->node);
+	}
+	if (!fresh && !name->asking)
+		ask(r, name);
+	if (at_once)
+		waiter->done(waiter, name->addresses, name->count);
+}
+
+bool resolver_has_old(const struct name_waiter *waiter)
+{
+	return !list_empty(&waiter->node) && waiter->name->count > 0;
+}
+
+void resolver_use_old(struct name_waiter *waiter)
+{
+	list_remove(&waiter->node);
+	waiter->done(waiter, waiter->name->addresses, waiter->name->count);
 }
 
 void resolver_cancel(struct name_waiter *waiter)

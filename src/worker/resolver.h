@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Host names to addresses, without blocking (c-ares), one resolver a worker. Answers are kept for their TTL; when one cannot
- * be renewed the old addresses go on being used. */
+/* Host names to addresses, without blocking (c-ares), one resolver a worker. Answers are kept for their TTL. When one cannot be renewed
+ * the old addresses go on being used: after a moment while it is tried, then at once until it is renewed. */
 #ifndef WORKER_RESOLVER_H
 #define WORKER_RESOLVER_H
 
@@ -12,6 +12,7 @@
 
 struct worker;
 struct resolver;
+struct name;
 
 /* The most addresses of one name that are used. */
 #define RESOLVER_ADDRESSES_MAX 16
@@ -19,6 +20,7 @@ struct resolver;
 /* Somebody who waits for an answer; embedded. */
 struct name_waiter {
 	struct list node;
+	struct name *name; /* borrowed: what it waits for */
 	/* The answer: port 0 in each address, borrowed for the call; count 0: the name did not resolve. */
 	void (*done)(struct name_waiter *w, const struct peer_addr *addresses, unsigned count);
 };
@@ -39,6 +41,12 @@ void resolver_sweep(struct resolver *r) WORKER_ONLY;
 /* Asks for `name`. `done` is called once: before this returns if the answer is known, else later, unless the
  * waiter is cancelled. */
 void resolver_lookup(struct resolver *r, const char *name, struct name_waiter *waiter) WORKER_ONLY;
+
+/* For one that waits: whether there are addresses from before. */
+bool resolver_has_old(const struct name_waiter *waiter) WORKER_ONLY;
+
+/* Answers it with those. */
+void resolver_use_old(struct name_waiter *waiter) WORKER_ONLY;
 
 /* Harmless for one that does not wait. */
 void resolver_cancel(struct name_waiter *waiter) WORKER_ONLY;
