@@ -40,7 +40,8 @@ int poller_add(struct poller *p, int fd, struct watch *w, unsigned what) MUST_CH
 int poller_change(struct poller *p, int fd, struct watch *w, unsigned what) MUST_CHECK;
 void poller_remove(struct poller *p, int fd);
 
-/* Waits up to `timeout_ms` (-1: for ever) until descriptors are ready. Returns how many, at most 256; an interrupted wait is 0. */
+/* Waits up to `timeout_ms` (-1: for ever) until descriptors are ready. Returns how many, at most 256; an interrupted
+ * wait is 0. */
 int poller_wait(struct poller *p, int timeout_ms);
 
 /* Calls `ready` of each descriptor that the last wait found. */

@@ -21,7 +21,8 @@ struct socket_options {
 	unsigned send_buffer_bytes;
 };
 
-/* Sets them; those of TCP only if `is_tcp`. Returns 0, or the -errno of the first that failed with its name in *which. */
+/* Sets them; those of TCP only if `is_tcp`. Returns 0, or the -errno of the first that failed with its name in
+ * *which. */
 int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, const char **which) MUST_CHECK;
 
 /* Sets one option of type int. Returns 0 or -errno. */

@@ -29,8 +29,8 @@ void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms);
 
 void timer_init(struct timer *t, void (*fire)(struct timer *t, uint64_t now_ms));
 
-/* Fires at `deadline_ms` or up to a tick later, never earlier; at most some 48 days ahead (later ones fire then). A timer that runs is
- * set anew. */
+/* Fires at `deadline_ms` or up to a tick later, never earlier; at most some 48 days ahead (later ones fire then). A
+ * timer that runs is set anew. */
 void timer_start(struct timer_wheel *w, struct timer *t, uint64_t deadline_ms);
 
 /* Harmless for one that does not run. */
@@ -38,11 +38,12 @@ void timer_stop(struct timer *t);
 
 bool timer_runs(const struct timer *t);
 
-/* Fires what is due. A timer is stopped before its function is called, which may start and stop any. Returns how many fired. */
+/* Fires what is due. A timer is stopped before its function is called, which may start and stop any. Returns how many
+ * fired. */
 unsigned timer_wheel_run(struct timer_wheel *w, uint64_t now_ms);
 
-/* For how many ms to sleep at most before timer_wheel_run has something to do, or -1 when no timer runs. It may be less than
- * until the next deadline: the wheel has to be turned on the way. */
+/* For how many ms to sleep at most before timer_wheel_run has something to do, or -1 when no timer runs. It may be
+ * less than until the next deadline: the wheel has to be turned on the way. */
 int timer_wheel_sleep_ms(const struct timer_wheel *w, uint64_t now_ms);
 
 #endif

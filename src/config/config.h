@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration as the rest of the program sees it: an immutable snapshot, made from one file.
  *
- * Main makes a snapshot and never changes it again; all threads read it. It is reference-counted, and goes with the last
- * connection that came in under it. */
+ * Main makes a snapshot and never changes it again; all threads read it. It is reference-counted, and goes with the
+ * last connection that came in under it. */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
@@ -83,7 +83,8 @@ struct config {
 
 	struct listener_config *listeners; /* owned, in the file's order */
 	unsigned listener_count;
-	/* what stands behind it (the libconfig tree that owns the strings, the count of references) is config_priv.h's */
+	/* what stands behind it (the libconfig tree that owns the strings, the count of references) is
+	 * config_priv.h's */
 };
 
 /* Which service groups a listener may hold. Borrowed; static. */
@@ -111,9 +112,9 @@ struct config *config_unref(struct config *c);
 /* Prints the configuration in effect, defaults included, as a file that usherd reads again. */
 void config_dump(const struct config *c, const struct config_services *services, FILE *to);
 
-/* Calls `line` for each difference between two snapshots, in words for the log: "listener web: added",
- * "listener web: timeouts.idle: 10min -> 5min", "workers: 2 -> 4 (needs a restart)". `needs_restart` marks those that do.
- * Returns how many there were. */
+/* Calls `line` for each difference between two snapshots, in words for the log: "listener web: added", "listener web:
+ * timeouts.idle: 10min -> 5min", "workers: 2 -> 4 (needs a restart)". `needs_restart` marks those that do. Returns
+ * how many there were. */
 unsigned config_diff(const struct config *from, const struct config *to, const struct config_services *services,
 		     void (*line)(void *arg, const char *text, bool needs_restart), void *arg);
 

@@ -38,8 +38,8 @@ struct endpoint {
  * Returns 0, or -EINVAL with *why (static text: what is wrong; what is allowed). `to` is untouched on failure. */
 int endpoint_parse_listen(struct endpoint *to, const char *text, const char **why) MUST_CHECK;
 
-/* Reads an upstream: "10.0.0.1:80", "[::1]:80", "host.example:80", "unix:/run/x.sock", "unix:@name". A port is needed, 1 to 65535.
- * Returns as above. */
+/* Reads an upstream: "10.0.0.1:80", "[::1]:80", "host.example:80", "unix:/run/x.sock", "unix:@name". A port is
+ * needed, 1 to 65535. Returns as above. */
 int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **why) MUST_CHECK;
 
 /* Reads the address of a DNS server: "10.0.0.53", "10.0.0.53:5353", "::1", "[::1]:5353"; the port is 53 when there is

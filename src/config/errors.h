@@ -16,14 +16,15 @@ struct config_place {
 	unsigned line;	  /* from 1; 0 when unknown */
 };
 
-/* One line each, "FILE:LINE: PATH: what is wrong; what is allowed". The first CONFIG_ERRORS_MAX are kept in the order of their
- * arrival, the others are counted. Thread: whoever created it. */
+/* One line each, "FILE:LINE: PATH: what is wrong; what is allowed". The first CONFIG_ERRORS_MAX are kept in the order
+ * of their arrival, the others are counted. Thread: whoever created it. */
 struct config_errors;
 
 struct config_errors *config_errors_create(void);		      /* NULL: no memory */
 struct config_errors *config_errors_destroy(struct config_errors *e); /* returns NULL; accepts NULL */
 
-/* Adds an error. `path` ("listeners.web.backlog") may be NULL or empty. Control characters in the message are escaped. */
+/* Adds an error. `path` ("listeners.web.backlog") may be NULL or empty. Control characters in the message are
+ * escaped. */
 void config_errors_add(struct config_errors *e, struct config_place place, const char *path, const char *format, ...)
 	PRINTF_LIKE(4, 5);
 

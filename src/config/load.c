@@ -10,8 +10,8 @@
 #include "config/option_parse.h"
 #include "config/schema.h"
 
-/* Numbers the strings of the tree in the order of the text, as the scan has numbered them: libconfig gives a string in a
- * list the line of the token after it. The depth is bounded by the scan. */
+/* Numbers the strings of the tree in the order of the text, as the scan has numbered them: libconfig gives a string
+ * in a list the line of the token after it. The depth is bounded by the scan. */
 static void number_strings(config_setting_t *setting, size_t *count)
 {
 	if (config_setting_type(setting) == CONFIG_TYPE_STRING)

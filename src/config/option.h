@@ -65,8 +65,9 @@ struct option_group {
 	size_t option_count;
 	size_t struct_bytes; /* of a group that is allocated by itself (a service's); else 0 */
 
-	/* A service's: reads the parsed values further (addresses out of strings) and checks how they go together. Adds to
-	 * `errors` what is wrong; `path` is the group's ("listeners.web.proxy"), `place` where it stands. May be NULL. */
+	/* A service's: reads the parsed values further (addresses out of strings) and checks how they go together.
+	 * Adds to `errors` what is wrong; `path` is the group's ("listeners.web.proxy"), `place` where it stands. May
+	 * be NULL. */
 	void (*check)(void *values, const char *path, struct config_place place, struct config_errors *errors);
 
 	/* A service's: gives back what `check` allocated. Accepts values that were never checked. May be NULL. */

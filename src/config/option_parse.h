@@ -38,9 +38,9 @@ struct config_place option_parse_place(const struct option_parse *p, const confi
 /* Whether a setting is a group; if not, adds the error that says what was found. */
 bool option_parse_is_group(struct option_parse *p, const config_setting_t *setting);
 
-/* Fills `values` with the defaults of `group` and then with what `setting` says, which may be NULL when the group does not
- * stand in the file; `place` is then blamed for what is missing. All that is wrong is added to the errors; the fields that
- * it concerns keep their defaults. Calls the group's check if nothing was wrong. */
+/* Fills `values` with the defaults of `group` and then with what `setting` says, which may be NULL when the group
+ * does not stand in the file; `place` is then blamed for what is missing. All that is wrong is added to the errors;
+ * the fields that it concerns keep their defaults. Calls the group's check if nothing was wrong. */
 void option_parse_group(struct option_parse *p, const struct option_group *group, void *values,
 			const config_setting_t *setting, struct config_place place, const struct option_others *others);
 

@@ -12,8 +12,8 @@
 void *option_field(const struct option_row *o, void *values);
 const void *option_field_const(const struct option_row *o, const void *values);
 
-/* Sets a field from text as a user would write it, without quotes. Neither for groups nor for lists.
- * Returns 0, or -EINVAL with what is wrong in `why` ("is out of range; 1 to 256"); the field is untouched then. A string is
+/* Sets a field from text as a user would write it, without quotes. Neither for groups nor for lists. Returns 0, or
+ * -EINVAL with what is wrong in `why` ("is out of range; 1 to 256"); the field is untouched then. A string is
  * borrowed from `text`. */
 int option_set(const struct option_row *o, void *values, const char *text, struct text *why) MUST_CHECK;
 

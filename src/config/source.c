@@ -219,8 +219,8 @@ static int scan_fd(struct source *source, const struct scan *includer, const cha
 
 static int scan_directory(struct source *source, const struct scan *includer, const char *path, int *fd);
 
-/* Scans the file at `path`, or each file of the directory at `path` if `directory_too`. A file that cannot be used is an
- * error that does not keep the others from being read. */
+/* Scans the file at `path`, or each file of the directory at `path` if `directory_too`. A file that cannot be used is
+ * an error that does not keep the others from being read. */
 static int scan_path(struct source *source, const struct scan *includer, const char *path, bool directory_too)
 {
 	struct stat st;

@@ -13,8 +13,8 @@
 /* The greatest size and duration: option tables hold their bounds as int64_t. */
 #define VALUE_MAX ((uint64_t)INT64_MAX)
 
-/* Each of these reads the whole of `text`. Returns 0, or -EINVAL with *why (static text: what is wrong, what is allowed);
- * `to` is untouched on failure. */
+/* Each of these reads the whole of `text`. Returns 0, or -EINVAL with *why (static text: what is wrong, what is
+ * allowed); `to` is untouched on failure. */
 
 /* "512B" "64KiB" "10MB": KB, MB, GB, TB count in thousands, KiB, MiB, GiB, TiB in 1024. Units: bytes. */
 int value_parse_size(uint64_t *to, const char *text, const char **why) MUST_CHECK;

@@ -20,7 +20,8 @@
 /* How long what is still to be logged may take at the end. */
 #define LOG_STOP_MS 1000
 
-/* Descriptors that no connection gets: for configuration files, name servers, the journal, and what a library opens for a moment. */
+/* Descriptors that no connection gets: for configuration files, name servers, the journal, and what a library opens
+ * for a moment. */
 #define RESERVE 32U
 #define RESERVE_A_WORKER 8U
 

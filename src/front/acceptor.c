@@ -74,7 +74,8 @@ MAIN_ONLY static enum accept_result accept_failed(struct acceptor *a, const stru
 		acceptor_pause(a, "memory for sockets");
 		return ACCEPT_WAIT;
 	default:
-		/* the client was gone, the network had an error of its own, or a firewall refused: the next one may be fine */
+		/* the client was gone, the network had an error of its own, or a firewall refused: the next one may
+		 * be fine */
 		if (error != ECONNABORTED && error != EINTR && log_allowed(&accept_errors, clock_now_ms()))
 			log_write(LOG_LEVEL_WARNING, LOG_GENERAL, "accept %s (%s): %s", l->address, l->config->name,
 				  strerror(error));

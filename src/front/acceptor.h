@@ -15,12 +15,13 @@
 
 struct acceptor;
 
-/* `pool` is borrowed. Connections and listening sockets may have `descriptors` descriptors in all. Returns 0 or -errno. */
+/* `pool` is borrowed. Connections and listening sockets may have `descriptors` descriptors in all. Returns 0 or
+ * -errno. */
 int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors) MUST_CHECK MAIN_ONLY;
 struct acceptor *acceptor_destroy(struct acceptor *a) MAIN_ONLY; /* returns NULL; accepts NULL */
 
-/* Accepts from the sockets of `set`, and no longer from those that are not in it. The set is borrowed until the next call. Those of the set
- * before must still be open. Returns 0, or -errno (some sockets are not accepted from then). */
+/* Accepts from the sockets of `set`, and no longer from those that are not in it. The set is borrowed until the next
+ * call. Those of the set before must still be open. Returns 0, or -errno (some sockets are not accepted from then). */
 int acceptor_set_listeners(struct acceptor *a, struct listener_set *set) MUST_CHECK MAIN_ONLY;
 
 /* Takes what waits in the backlogs, then accepts no more. */

@@ -32,7 +32,8 @@ struct acceptor {
 void acceptor_refuse_take_fd(struct acceptor *a, int *fd, const struct listening *l, const struct peer_addr *peer,
 			     enum close_reason reason) MAIN_ONLY;
 
-/* Stops accepting until a worker rings or a moment has passed. `shortage` is what ran out, for the log; NULL: only a queue is full. */
+/* Stops accepting until a worker rings or a moment has passed. `shortage` is what ran out, for the log; NULL: only a
+ * queue is full. */
 void acceptor_pause(struct acceptor *a, const char *shortage) MAIN_ONLY;
 
 /* Sets up what pausing needs. Returns 0 or -errno. */

@@ -27,8 +27,8 @@ struct opening {
 	unsigned index;				/* of the endpoint in hand */
 	struct account *account;		/* ref */
 
-	/* Addresses that usher's own sockets are in the way of, which the new configuration no longer has: they are opened in a second
-	 * pass, when all others are, after those sockets have made way. */
+	/* Addresses that usher's own sockets are in the way of, which the new configuration no longer has: they are
+	 * opened in a second pass, when all others are, after those sockets have made way. */
 	bool second_pass;
 	unsigned postponed;
 };
@@ -360,7 +360,8 @@ int listeners_open(struct listener_set *to, struct config *config, struct listen
 	return -EINVAL;
 }
 
-/* Settings that changed count for a kept socket's next connections. The socket goes on with the old ones where that fails. */
+/* Settings that changed count for a kept socket's next connections. The socket goes on with the old ones where that
+ * fails. */
 static void apply_anew(const struct listener_entry *e)
 {
 	const struct listening *l = e->socket;

@@ -34,14 +34,15 @@ struct listener_set {
 	unsigned count;
 };
 
-/* Opens all sockets of `config`; those that `old` (may be NULL) has already are kept. Every failure is added to `errors`:
- * "listen ADDRESS: what; what to do". A socket of `old` that goes, and is in the way of a new one ("*:80" of "127.0.0.1:80"), makes way
- * for it when all others are open. Returns 0, or -EINVAL with nothing opened and `old` listening as it was: acceptor_set_listeners once more, since
- * a socket that made way has another descriptor. */
+/* Opens all sockets of `config`; those that `old` (may be NULL) has already are kept. Every failure is added to
+ * `errors`: "listen ADDRESS: what; what to do". A socket of `old` that goes, and is in the way of a new one ("*:80"
+ * of "127.0.0.1:80"), makes way for it when all others are open. Returns 0, or -EINVAL with nothing opened and `old`
+ * listening as it was: acceptor_set_listeners once more, since a socket that made way has another descriptor. */
 int listeners_open(struct listener_set *to, struct config *config, struct listener_set *old,
 		   const struct passed_sockets *passed, struct config_errors *errors) MUST_CHECK;
 
-/* Makes the kept sockets `set`'s own and gives all their new snapshot. What is left in `old` is no longer configured: close it. */
+/* Makes the kept sockets `set`'s own and gives all their new snapshot. What is left in `old` is no longer configured:
+ * close it. */
 void listeners_commit(struct listener_set *set, struct listener_set *old);
 
 /* Closes the sockets, removes their files, empties the set. */

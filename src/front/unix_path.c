@@ -79,8 +79,9 @@ static int make_room(const struct netaddr *address, struct text *why)
 	return -EADDRINUSE;
 }
 
-/* Locks the socket's folder, so that two who find the same stale file do not both replace it. Returns the lock's descriptor; -1 when
- * there is none to be had (the folder cannot be read: then nobody else of this user can lock it either). */
+/* Locks the socket's folder, so that two who find the same stale file do not both replace it. Returns the lock's
+ * descriptor; -1 when there is none to be had (the folder cannot be read: then nobody else of this user can lock it
+ * either). */
 static int lock_folder(const char *path)
 {
 	char copy[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];

@@ -67,8 +67,8 @@ struct log_record {
 
 void log_begin(struct log_record *r, enum log_level level, enum log_kind kind);
 
-/* Adds a field. `key` is a journal field's name ("USHER_PEER"). Control characters of the value are escaped. A field that no longer
- * fits is left out whole. */
+/* Adds a field. `key` is a journal field's name ("USHER_PEER"). Control characters of the value are escaped. A field
+ * that no longer fits is left out whole. */
 void log_field(struct log_record *r, const char *key, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Ends the record with its message, one readable line, and queues it. Peer-supplied parts must have been added with
@@ -78,8 +78,9 @@ void log_submit(struct log_record *r, const char *format, ...) PRINTF_LIKE(2, 3)
 /* A record without fields of its own. */
 void log_write(enum log_level level, enum log_kind kind, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* One place that may log at most LOG_LIMIT_BURST records in LOG_LIMIT_WINDOW_MS; what is held back is counted, and the count
- * is logged when the window is over, whether or not another record comes. Static storage, set up with LOG_LIMIT_INIT. */
+/* One place that may log at most LOG_LIMIT_BURST records in LOG_LIMIT_WINDOW_MS; what is held back is counted, and
+ * the count is logged when the window is over, whether or not another record comes. Static storage, set up with
+ * LOG_LIMIT_INIT. */
 struct log_limit {
 	_Atomic uint64_t window_start_ms;
 	_Atomic unsigned used;

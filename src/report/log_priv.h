@@ -28,7 +28,8 @@ struct log_sink {
 	/* Called by log_start, in its thread: what must not wait for the log thread, as reading the environment, which
 	 * others may change later. NULL: nothing. */
 	void (*prepare)(void);
-	/* Called by the log thread alone, and may block it. Both return how many entries turned out not to be writable. */
+	/* Called by the log thread alone, and may block it. Both return how many entries turned out not to be
+	 * writable. */
 	unsigned (*put)(const struct log_entry *e); /* may keep it until flush */
 	unsigned (*flush)(void);
 	bool wants_fields;

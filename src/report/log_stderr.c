@@ -107,7 +107,8 @@ static int wait_writable(uint64_t until_ms)
 	return r == 0 ? -ETIMEDOUT : 0;
 }
 
-/* Writes all of it. `limit_ms`: how long it may take; with NO_LIMIT the caller can wait for ever. Returns 0 or -errno. */
+/* Writes all of it. `limit_ms`: how long it may take; with NO_LIMIT the caller can wait for ever. Returns 0 or
+ * -errno. */
 static int write_all(const char *at, size_t n, int limit_ms)
 {
 	uint64_t until_ms = limit_ms == NO_LIMIT ? 0 : clock_now_ms() + (uint64_t)limit_ms;

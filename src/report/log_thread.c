@@ -275,7 +275,8 @@ void log_stop(unsigned wait_ms)
 	log_queue_close(&queue);
 	atomic_store(&fields_wanted, false);
 	if (!wait_for_end(wait_ms)) {
-		/* the sink is stuck, and a thread in write(2) cannot be ended: it is left behind, with all that it uses */
+		/* the sink is stuck, and a thread in write(2) cannot be ended: it is left behind, with all that it
+		 * uses */
 		pthread_detach(thread);
 		atomic_store(&state, LOG_STATE_LEFT);
 		return;

@@ -10,8 +10,9 @@
 
 struct conn;
 
-/* All callbacks run on the worker that the connection is seated on, and must not block. What they may call is in worker/conn.h. A
- * callback may close the connection; `c` stays readable until it returns, and no further callback but `closed` follows. */
+/* All callbacks run on the worker that the connection is seated on, and must not block. What they may call is in
+ * worker/conn.h. A callback may close the connection; `c` stays readable until it returns, and no further callback
+ * but `closed` follows. */
 struct service {
 	const struct option_group *group; /* its name in a listener and its options */
 	size_t state_bytes;		  /* its own memory a connection, zeroed: conn_state() */
@@ -20,8 +21,8 @@ struct service {
 	/* The connection was seated. */
 	void (*open)(struct conn *c);
 
-	/* Bytes or the end can be read. Called again only after conn_read has returned -EAGAIN and more has come, or after
-	 * conn_again. May be NULL for a service that relays from `open` on. */
+	/* Bytes or the end can be read. Called again only after conn_read has returned -EAGAIN and more has come, or
+	 * after conn_again. May be NULL for a service that relays from `open` on. */
 	void (*readable)(struct conn *c);
 
 	/* All that conn_send held has gone out. May be NULL. */

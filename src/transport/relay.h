@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Copying from one stream to another: one direction of a relayed connection.
  *
- * What a read brings goes straight on from the caller's scratch; only what the other side does not take is held, and nothing more is read
- * until it is out. So a direction holds at most one scratch, and only while the reader is slower than the writer. */
+ * What a read brings goes straight on from the caller's scratch; only what the other side does not take is held, and
+ * nothing more is read until it is out. So a direction holds at most one scratch, and only while the reader is slower
+ * than the writer. */
 #ifndef TRANSPORT_RELAY_H
 #define TRANSPORT_RELAY_H
 

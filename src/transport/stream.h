@@ -33,8 +33,8 @@ struct transport {
 	/* Tells the peer that nothing more will come. Returns 0, also when the peer has gone. */
 	int (*end)(struct stream *s);
 
-	/* Gives back what the transport holds, before the descriptor is closed. With `reset` the peer must not take what it
-	 * got for complete. */
+	/* Gives back what the transport holds, before the descriptor is closed. With `reset` the peer must not take
+	 * what it got for complete. */
 	void (*close)(struct stream *s, bool reset);
 };
 
@@ -80,8 +80,8 @@ ssize_t stream_read(struct stream *s, void *to, size_t n) MUST_CHECK WORKER_ONLY
 /* How many bytes stream_send takes now. */
 size_t stream_room(const struct stream *s) WORKER_ONLY;
 
-/* Sends all of `n` bytes: what the kernel does not take is held. `n` is at most stream_room(). Returns 0; -ENOMEM (what it did not
- * take is lost: close the stream); -errno of the write. */
+/* Sends all of `n` bytes: what the kernel does not take is held. `n` is at most stream_room(). Returns 0; -ENOMEM
+ * (what it did not take is lost: close the stream); -errno of the write. */
 int stream_send(struct stream *s, const void *from, size_t n) MUST_CHECK WORKER_ONLY;
 
 /* Bytes that are held. */

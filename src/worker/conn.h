@@ -29,27 +29,29 @@ uint64_t conn_serial(const struct conn *c) WORKER_ONLY;
  * callback returns. */
 uint8_t *conn_scratch(struct conn *c) WORKER_ONLY;
 
-/* Reads up to `n` bytes from the client. Returns how many; 0 at its end (it sends nothing more, but may read on); -EAGAIN; another -errno
- * when the client is gone: give it to conn_fail. */
+/* Reads up to `n` bytes from the client. Returns how many; 0 at its end (it sends nothing more, but may read on);
+ * -EAGAIN; another -errno when the client is gone: give it to conn_fail. */
 ssize_t conn_read(struct conn *c, void *to, size_t n) MUST_CHECK WORKER_ONLY;
 
-/* Throws away what the client sends; closes with client_closed at its end. A `readable` for services that do not listen. */
+/* Throws away what the client sends; closes with client_closed at its end. A `readable` for services that do not
+ * listen. */
 void conn_discard(struct conn *c) WORKER_ONLY;
 
 /* How many bytes conn_send takes now; conn_pending: how many it holds. */
 size_t conn_room(const struct conn *c) WORKER_ONLY;
 size_t conn_pending(const struct conn *c) WORKER_ONLY;
 
-/* Sends `n` bytes, at most conn_room(), to the client; what it does not take at once is held. Returns 0 or -errno: give it to conn_fail. */
+/* Sends `n` bytes, at most conn_room(), to the client; what it does not take at once is held. Returns 0 or -errno:
+ * give it to conn_fail. */
 int conn_send(struct conn *c, const void *from, size_t n) MUST_CHECK WORKER_ONLY;
 
-/* Calls `readable`, and `writable` if nothing is held, again in the next turn of the loop. For a service that stops in the middle to let others
- * have their turn. */
+/* Calls `readable`, and `writable` if nothing is held, again in the next turn of the loop. For a service that stops
+ * in the middle to let others have their turn. */
 void conn_again(struct conn *c) WORKER_ONLY;
 
-/* Connects to one of `count` upstreams, beginning with number `first` (modulo count): each in turn, every address of a name, until
- * timeouts.connect is over. Then `connected` is called, or the connection is closed with the reason of the last failure. `upstreams` is
- * borrowed from the service's values. */
+/* Connects to one of `count` upstreams, beginning with number `first` (modulo count): each in turn, every address of
+ * a name, until timeouts.connect is over. Then `connected` is called, or the connection is closed with the reason of
+ * the last failure. `upstreams` is borrowed from the service's values. */
 void conn_dial(struct conn *c, const struct endpoint *upstreams, unsigned count, uint64_t first) WORKER_ONLY;
 
 /* From here on the core copies between client and upstream (after `connected`), and closes. */
@@ -58,7 +60,8 @@ void conn_relay(struct conn *c) WORKER_ONLY;
 /* From here on the core sends the client what it sends, and closes. */
 void conn_relay_back(struct conn *c) WORKER_ONLY;
 
-/* Sends what is held, then the end, throws away what the client still sends, for up to timeouts.linger, and closes with `reason`. */
+/* Sends what is held, then the end, throws away what the client still sends, for up to timeouts.linger, and closes
+ * with `reason`. */
 void conn_finish(struct conn *c, enum close_reason reason) WORKER_ONLY;
 
 /* Closes at once. */

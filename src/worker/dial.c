@@ -15,7 +15,8 @@
 #include "worker/resolver.h"
 #include "worker/worker.h"
 
-/* How long to wait before a UNIX upstream whose backlog was full is tried again: the kernel tells nobody when it has room. */
+/* How long to wait before a UNIX upstream whose backlog was full is tried again: the kernel tells nobody when it has
+ * room. */
 #define BACKLOG_RETRY_MS 10
 
 /* How long a name's renewal may take before its old addresses are used. */

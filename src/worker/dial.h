@@ -11,8 +11,8 @@
 struct conn;
 struct dial;
 
-/* Begins, and owns c->dial until it ends: with conn_dialed(), perhaps before this returns, or with conn_close() and the reason of the
- * last failure. */
+/* Begins, and owns c->dial until it ends: with conn_dialed(), perhaps before this returns, or with conn_close() and
+ * the reason of the last failure. */
 void dial_start(struct conn *c, const struct endpoint *upstreams, unsigned count, uint64_t first) WORKER_ONLY;
 
 /* The upstream's descriptor, which is being connected, is ready (POLLER_ bits). */

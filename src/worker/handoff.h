@@ -59,7 +59,8 @@ void pool_command(struct pool *p, enum worker_command command, struct config *co
 /* Rung when a connection has ended or a queue has room again, if it is awaited. */
 struct doorbell *pool_doorbell(struct pool *p);
 
-/* Descriptors that connections have, or will have: the acceptor takes before it seats, the worker that closes gives back. */
+/* Descriptors that connections have, or will have: the acceptor takes before it seats, the worker that closes gives
+ * back. */
 void pool_take_descriptors(struct pool *p, unsigned n) MAIN_ONLY;
 unsigned pool_descriptors(const struct pool *p);
 
@@ -75,7 +76,8 @@ unsigned pool_workers(const struct pool *p);
 /* A worker's counters. Thread: any. */
 const struct counters *pool_counters(const struct pool *p, unsigned worker);
 
-/* How long worker `i` has been in one turn of its loop, or has left its queue lying while it sleeps, in ms; 0 when it is fine. */
+/* How long worker `i` has been in one turn of its loop, or has left its queue lying while it sleeps, in ms; 0 when it
+ * is fine. */
 uint64_t pool_stuck_ms(struct pool *p, unsigned worker, uint64_t now_ms) MAIN_ONLY;
 
 #endif

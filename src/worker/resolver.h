@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Host names to addresses, without blocking (c-ares), one resolver a worker. Answers are kept for their TTL. When one cannot be renewed
- * the old addresses go on being used: after a moment while it is tried, then at once until it is renewed. */
+/* Host names to addresses, without blocking (c-ares), one resolver a worker. Answers are kept for their TTL. When one
+ * cannot be renewed the old addresses go on being used: after a moment while it is tried, then at once until it is
+ * renewed. */
 #ifndef WORKER_RESOLVER_H
 #define WORKER_RESOLVER_H
 
