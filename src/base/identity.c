@@ -27,8 +27,11 @@ static bool parse_number(const char *text, uint32_t *to)
 int identity_find_user(const char *text, uid_t *uid, gid_t *gid)
 {
 	uint32_t number;
+	/* main alone asks, so what the calls keep for themselves is nobody else's */
+	// cppcheck-suppress getpwnamCalled
 	const struct passwd *user = getpwnam(text);
 	if (!user && parse_number(text, &number)) {
+		// cppcheck-suppress getpwuidCalled
 		user = getpwuid(number);
 		if (!user) {
 			*uid = number;
@@ -46,6 +49,7 @@ int identity_find_user(const char *text, uid_t *uid, gid_t *gid)
 int identity_find_group(const char *text, gid_t *gid)
 {
 	uint32_t number;
+	// cppcheck-suppress getgrnamCalled
 	const struct group *group = getgrnam(text);
 	if (group)
 		*gid = group->gr_gid;

@@ -39,6 +39,18 @@ static inline void list_remove(struct list *member)
 	list_init(member);
 }
 
+/* Takes the first member out, or returns NULL when the list is empty. */
+static inline struct list *list_take_first(struct list *head)
+{
+	struct list *first = head->next;
+	if (first == head)
+		return NULL;
+	head->next = first->next;
+	first->next->prev = head;
+	list_init(first);
+	return first;
+}
+
 /* Moves all members of `from` to the end of `to`; `from` is empty afterwards. */
 static inline void list_move_all(struct list *to, struct list *from)
 {

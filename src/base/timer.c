@@ -107,9 +107,9 @@ static void cascade(struct timer_wheel *w)
 		struct list moved;
 		list_init(&moved);
 		empty_slot(w, level, &moved);
-		while (!list_empty(&moved)) {
-			struct timer *t = CONTAINER_OF(moved.next, struct timer, node);
-			list_remove(&t->node);
+		struct list *first;
+		while ((first = list_take_first(&moved))) {
+			struct timer *t = CONTAINER_OF(first, struct timer, node);
 			uint64_t due = tick_of(t->deadline_ms);
 			put(w, t, due > w->tick ? due : w->tick);
 		}
@@ -132,9 +132,9 @@ unsigned timer_wheel_run(struct timer_wheel *w, uint64_t now_ms)
 		empty_slot(w, 0, &due);
 	}
 	unsigned fired = 0;
-	while (!list_empty(&due)) {
-		struct timer *t = CONTAINER_OF(due.next, struct timer, node);
-		list_remove(&t->node);
+	struct list *first;
+	while ((first = list_take_first(&due))) {
+		struct timer *t = CONTAINER_OF(first, struct timer, node);
 		t->fire(t, now_ms);
 		fired++;
 	}

@@ -54,7 +54,7 @@ static void print_endpoints(const struct config *config)
 
 int inspect_check(const char *config_path)
 {
-	int code;
+	int code = DAEMON_EXIT_FAILED;
 	struct config *config = load(config_path, &code);
 	if (!config)
 		return code;
@@ -65,7 +65,7 @@ int inspect_check(const char *config_path)
 
 int inspect_dump(const char *config_path)
 {
-	int code;
+	int code = DAEMON_EXIT_FAILED;
 	struct config *config = load(config_path, &code);
 	if (!config)
 		return code;

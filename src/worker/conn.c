@@ -355,9 +355,9 @@ void conn_close_all(struct worker *w, enum close_reason reason)
 
 void conn_free_dead(struct worker *w)
 {
-	while (!list_empty(&w->dead)) {
-		struct conn *c = CONTAINER_OF(w->dead.next, struct conn, node);
-		list_remove(&c->node);
+	struct list *first;
+	while ((first = list_take_first(&w->dead))) {
+		struct conn *c = CONTAINER_OF(first, struct conn, node);
 		account_unref(c->account);
 		config_unref(c->config);
 		free(c);

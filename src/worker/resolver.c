@@ -85,11 +85,9 @@ struct resolver *resolver_create(struct worker *worker)
 
 void resolver_sweep(struct resolver *r)
 {
-	while (!list_empty(&r->dead)) {
-		struct ares_socket *s = CONTAINER_OF(r->dead.next, struct ares_socket, node);
-		list_remove(&s->node);
-		free(s);
-	}
+	struct list *first;
+	while ((first = list_take_first(&r->dead)))
+		free(CONTAINER_OF(first, struct ares_socket, node));
 }
 
 /* Forgets names that are not being asked for just now. */
@@ -248,11 +246,11 @@ WORKER_ONLY static struct name *find_name(struct resolver *r, const char *text)
 		if (strcmp(name->text, text) == 0)
 			return name;
 	}
-	size_t length = strlen(text);
-	struct name *name = calloc(1, sizeof(*name) + length + 1);
+	size_t text_bytes = strlen(text) + 1;
+	struct name *name = calloc(1, sizeof(*name) + text_bytes);
 	if (!name)
 		return NULL;
-	memcpy(name->text, text, length);
+	memcpy(name->text, text, text_bytes);
 	name->resolver = r;
 	list_init(&name->waiters);
 	list_append(&r->names, &name->node);
@@ -261,9 +259,9 @@ WORKER_ONLY static struct name *find_name(struct resolver *r, const char *text)
 
 WORKER_ONLY static void answer_waiters(struct name *name)
 {
-	while (!list_empty(&name->waiters)) {
-		struct name_waiter *w = CONTAINER_OF(name->waiters.next, struct name_waiter, node);
-		list_remove(&w->node);
+	struct list *first;
+	while ((first = list_take_first(&name->waiters))) {
+		struct name_waiter *w = CONTAINER_OF(first, struct name_waiter, node);
 		w->done(w, name->addresses, name->count);
 	}
 }
@@ -345,9 +343,9 @@ WORKER_ONLY static void ask(struct resolver *r, struct name *name)
 	arm_timer(r);
 }
 
-void resolver_lookup(struct resolver *r, const char *text, struct name_waiter *waiter)
+void resolver_lookup(struct resolver *r, const char *name_text, struct name_waiter *waiter)
 {
-	struct name *name = find_name(r, text);
+	struct name *name = find_name(r, name_text);
 	if (!name) {
 		waiter->done(waiter, NULL, 0);
 		return;

@@ -39,9 +39,9 @@ void resolver_reconfigure(struct resolver *r, const struct config *config) WORKE
 /* Frees what was closed in this turn. For the worker, at the end of a turn. */
 void resolver_sweep(struct resolver *r) WORKER_ONLY;
 
-/* Asks for `name`. `done` is called once: before this returns if the answer is known, else later, unless the
+/* Asks for a name. `done` is called once: before this returns if the answer is known, else later, unless the
  * waiter is cancelled. */
-void resolver_lookup(struct resolver *r, const char *name, struct name_waiter *waiter) WORKER_ONLY;
+void resolver_lookup(struct resolver *r, const char *name_text, struct name_waiter *waiter) WORKER_ONLY;
 
 /* For one that waits: whether there are addresses from before. */
 bool resolver_has_old(const struct name_waiter *waiter) WORKER_ONLY;

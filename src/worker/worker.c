@@ -77,11 +77,9 @@ WORKER_ONLY static void go_on(struct worker *w)
 	struct list again;
 	list_init(&again);
 	list_move_all(&again, &w->again);
-	while (!list_empty(&again)) {
-		struct list *first = again.next;
-		list_remove(first);
+	struct list *first;
+	while ((first = list_take_first(&again)))
 		conn_go_on(first);
-	}
 }
 
 /* How long the next wait may last; says to main that it begins. */
