@@ -49,7 +49,8 @@ CHECK_LIBS = $(eval CHECK_LIBS := $$(shell $(PKG_CONFIG) --libs check))$(CHECK_L
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith \
 	-Wcast-qual -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wnull-dereference
 WERROR ?=
-SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
+SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined) \
+	$(if $(findstring thread,$(SAN)),-Wno-tsan)) # it does not know fences; the atomics around them it does
 
 # the packager's flags come last
 USHER_CPPFLAGS = -Isrc -D_GNU_SOURCE -DUSHER_VERSION='"$(VERSION)"' -DUSHER_CONFIG_FILE='"$(sysconfdir)/usher/usherd.conf"'
