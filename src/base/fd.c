@@ -35,6 +35,19 @@ int fd_set_nonblock(int fd)
 	return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
+int fd_fill_standard(void)
+{
+	for (;;) {
+		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+		if (fd <= STDERR_FILENO)
+			continue;
+		close(fd);
+		return 0;
+	}
+}
+
 unsigned fd_limit(void)
 {
 	struct rlimit limit;

@@ -125,7 +125,10 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 
 MAIN_ONLY static int start(struct daemon *d)
 {
-	int failed = fd_raise_limit();
+	int failed = fd_fill_standard();
+	if (failed)
+		return fail("open /dev/null", failed);
+	failed = fd_raise_limit();
 	if (failed)
 		log_write(LOG_LEVEL_WARNING, LOG_GENERAL, "raise the limit of open descriptors: %s", strerror(-failed));
 	failed = signals_init(d);

@@ -55,7 +55,7 @@ void acceptor_refuse_take_fd(struct acceptor *a, int *fd, const struct listening
 }
 
 /* What a failed accept4 means. */
-MAIN_ONLY static enum accept_result accept_failed(struct acceptor *a, const struct listening *l, int error)
+MAIN_ONLY static enum accept_result accept_failed(struct acceptor *a, struct listening *l, int error)
 {
 	char shortage[96];
 	switch (error) {
@@ -73,6 +73,16 @@ MAIN_ONLY static enum accept_result accept_failed(struct acceptor *a, const stru
 	case ENOMEM:
 		acceptor_pause(a, "memory for sockets");
 		return ACCEPT_WAIT;
+	case EBADF:
+	case EINVAL:
+	case ENOTSOCK:
+	case EOPNOTSUPP:
+		/* it would be ready, and fail, for ever: somebody who has the socket too has shut it down */
+		acceptor_unwatch(a, l);
+		log_write(LOG_LEVEL_ERROR, LOG_UNLISTENING,
+			  "accept %s (%s): %s: no longer accepting from it; restart usherd, or its socket unit",
+			  l->address, l->config->name, strerror(error));
+		return ACCEPT_NONE;
 	default:
 		/* the client was gone, the network had an error of its own, or a firewall refused: the next one may
 		 * be fine */

@@ -294,6 +294,8 @@ WORKER_ONLY static void failed_to_find(struct name *name, int status)
 	struct worker *w = name->resolver->worker;
 	uint64_t now_ms = worker_now_ms(w);
 	name->expires_ms = now_ms + RETRY_MS;
+	if (status == ARES_EDESTRUCTION) /* given up by us */
+		return;
 	if (!log_allowed(&name_failures, now_ms))
 		return;
 	struct log_record r;
