@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the journal gets. libsystemd knows one place to send to, so the test puts a socket there, in a mount namespace of
- * its own; where it may not have one, it passes without having tried. */
+/* What the journal gets. libsystemd knows one place to send to, so the test puts a socket there, in a mount namespace
+ * of its own; where it may not have one, it passes without having tried. */
 #include <check.h>
 #include <fcntl.h>
 #include <sched.h>
