@@ -89,6 +89,15 @@ $(BUILD)/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(USHER_CPPFLAGS) $(CPPFLAGS) $(USHER_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# the daemon and its manual name these: another prefix builds them anew
+PLACES := $(sysconfdir) $(sbindir)
+$(BUILD)/places: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(PLACES)' | cmp -s - $@ || echo '$(PLACES)' >$@
+.PHONY: FORCE
+FORCE:
+$(MAIN_OBJ) $(MAN): $(BUILD)/places
+
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libusher.a
 	$(say) LD $@
 	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS) $(LDLIBS)
@@ -122,7 +131,7 @@ man: $(MAN) ## the manual alone
 
 .PHONY: run
 run: ## installs what the build needs, builds, and runs the daemon with conf/demo.conf
-	@tests/deps build
+	@tests/deps build run
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@conf/run-demo $(BUILD)/usherd conf/demo.conf
 
