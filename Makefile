@@ -175,7 +175,7 @@ lint: ## everything below, in parallel
 
 SRC_C = $(sort $(wildcard src/*.c src/*/*.c))
 SRC_H = $(sort $(wildcard src/*/*.h))
-OTHER_C = $(sort $(wildcard tests/unit/*/*.[ch] tests/fuzz/*.[ch] doc/*.[ch]))
+OTHER_C = $(sort $(wildcard tests/unit/*.h tests/unit/*/*.[ch] tests/fuzz/*.[ch] doc/*.[ch]))
 # clang knows what gcc does not, and less of what gcc warns of
 CLANG_FLAGS = $(USHER_CPPFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wno-unknown-warning-option $(PKG_CFLAGS)
 

@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "../suite.h"
+
 START_TEST(closes_once_and_keeps_errno)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -88,9 +90,5 @@ int main(void)
 	tcase_add_test(c, counts_what_is_open);
 	tcase_add_test(c, raises_the_limit);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

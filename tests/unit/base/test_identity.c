@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../suite.h"
+
 START_TEST(users_by_name_and_number)
 {
 	uid_t uid = 7;
@@ -52,9 +54,5 @@ int main(void)
 	tcase_add_test(c, groups_by_name_and_number);
 	tcase_add_loop_test(c, what_is_neither, 0, 7);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

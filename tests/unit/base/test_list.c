@@ -4,6 +4,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "../suite.h"
 #include "base/attr.h"
 
 struct item {
@@ -91,9 +92,5 @@ int main(void)
 	tcase_add_test(c, removes_from_anywhere);
 	tcase_add_test(c, moves_all);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

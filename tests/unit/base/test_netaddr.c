@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../suite.h"
+
 #define UNIX_HEAD offsetof(struct sockaddr_un, sun_path)
 
 static char memory[NETADDR_TEXT_BYTES];
@@ -335,9 +337,5 @@ int main(void)
 	tcase_add_test(c, tells_apart);
 	tcase_add_test(c, a_path_is_equal_with_and_without_its_nul);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
+
 static char memory[128];
 static struct text t;
 
@@ -318,9 +320,5 @@ int main(void)
 	tcase_add_test(c, distances);
 	tcase_add_test(c, distance_of_long_names);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

@@ -4,6 +4,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "../suite.h"
 #include "base/attr.h"
 
 #define MANY 300
@@ -192,9 +193,5 @@ int main(void)
 	tcase_add_test(c, the_farthest_deadline_is_kept_to);
 	tcase_add_loop_test(c, agrees_with_a_naive_model, 0, 20);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

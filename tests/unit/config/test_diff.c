@@ -5,6 +5,8 @@
 
 #include "sample.h"
 
+#include "../suite.h"
+
 #define ECHO(name, more) name ": { listen = \"127.0.0.1:0\"; echo: {}; " more " };"
 #define ONE(more) "listeners: { " ECHO("web", more) " };"
 
@@ -112,15 +114,11 @@ int main(void)
 {
 	Suite *suite = suite_create("config/diff");
 	TCase *t = tcase_create("diff");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, t);
 	tcase_add_test(t, nothing);
 	tcase_add_test(t, values);
 	tcase_add_test(t, listeners);
 	tcase_add_test(t, long_values_are_cut_but_compared_whole);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "config/schema.h"
 #include "sample.h"
 
@@ -113,14 +114,10 @@ int main(void)
 {
 	Suite *suite = suite_create("config/dump");
 	TCase *t = tcase_create("dump");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, t);
 	tcase_add_loop_test(t, a_dump_loads_to_the_same, 0, ARRAY_LEN(texts));
 	tcase_add_test(t, shows_defaults);
 	tcase_add_test(t, the_manual_has_every_option);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
+
 static const struct {
 	const char *text;
 	enum endpoint_kind kind;
@@ -256,7 +258,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config/endpoint");
 	TCase *c = tcase_create("endpoint");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, c);
 	tcase_add_loop_test(c, reads_where_to_listen, 0, ARRAY_LEN(good_listens));
@@ -266,8 +267,5 @@ int main(void)
 	tcase_add_test(c, fills_in);
 	tcase_add_test(c, bounds_names);
 	tcase_add_test(c, dns_servers);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

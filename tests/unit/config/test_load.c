@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "folder.h"
 #include "sample.h"
 
@@ -312,7 +313,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config/load");
 	TCase *t = tcase_create("load");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, t);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -327,8 +327,5 @@ int main(void)
 	tcase_add_test(t, escapes_what_a_file_says);
 	tcase_add_test(t, goes_with_the_last_reference);
 	tcase_add_test(t, takes_many_listeners);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "base/text.h"
 #include "folder.h"
 
@@ -305,7 +306,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config/source");
 	TCase *c = tcase_create("source");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, c);
 	tcase_add_checked_fixture(c, setup, teardown);
@@ -326,8 +326,5 @@ int main(void)
 	tcase_add_test(c, bounds_depth);
 	tcase_add_test(c, bounds_files);
 	tcase_add_test(c, libconfig_counts_lines);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
+
 static const struct {
 	const char *text;
 	uint64_t value;
@@ -227,7 +229,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config/value");
 	TCase *c = tcase_create("value");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, c);
 	tcase_add_loop_test(c, reads_sizes, 0, ARRAY_LEN(sizes));
@@ -239,8 +240,5 @@ int main(void)
 	tcase_add_test(c, modes);
 	tcase_add_test(c, choices);
 	tcase_add_test(c, ints);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -4,6 +4,8 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "../suite.h"
+
 static enum close_reason decide(int limit, unsigned open)
 {
 	struct listener_config l = {.limits.connections = limit};
@@ -33,9 +35,5 @@ int main(void)
 	tcase_add_test(c, without_a_limit_all_come_in);
 	tcase_add_test(c, the_limit_is_the_most_that_are_open);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "base/fd.h"
 #include "base/socket.h"
 #include "report/log.h"
@@ -382,9 +383,5 @@ int main(void)
 	tcase_add_test(c, passed_sockets_are_found_by_name_and_never_closed);
 	tcase_add_test(c, a_passed_socket_that_does_not_fit_is_an_error);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "report/log_priv.h"
 
 static struct log_entry last;
@@ -135,9 +136,5 @@ int main(void)
 	tcase_add_test(c, leaves_out_a_field_that_does_not_fit);
 	tcase_add_test(c, is_silent_above_the_level);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "../suite.h"
+
 #define THREADS 4
 #define ROUNDS 10000
 
@@ -77,9 +79,5 @@ int main(void)
 	tcase_add_test(c, an_account_lives_as_long_as_its_references);
 	tcase_add_test(c, threads_share_an_account);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

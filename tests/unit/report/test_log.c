@@ -11,6 +11,7 @@
 
 #include "report/log_priv.h"
 
+#include "../suite.h"
 #include "capture.h"
 
 #define STOP_MS 10000
@@ -324,9 +325,5 @@ int main(void)
 	tcase_add_test(c, many_threads_write);
 	tcase_add_test(c, colours_only_a_terminal);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "base/clock.h"
 #include "report/log_priv.h"
 
@@ -168,9 +169,5 @@ int main(void)
 	tcase_add_test(c, a_journal_that_is_gone_does_not_end_the_thread);
 	tcase_add_test(c, stop_leaves_a_hanging_journal_behind);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

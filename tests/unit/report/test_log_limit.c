@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "base/clock.h"
 #include "report/log_priv.h"
 
@@ -170,9 +171,5 @@ int main(void)
 	tcase_add_test(c, counts_in_many_threads);
 	tcase_add_loop_test(c, the_log_thread_tells, 0, 2);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "base/fd.h"
 #include "base/poller.h"
 #include "base/socket.h"
@@ -270,9 +271,5 @@ int main(void)
 	tcase_add_test(c, closing_with_a_reset_is_one);
 	tcase_add_test(c, bytes_with_descriptors_attached_do_not_stop_a_read);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "worker/conn_priv.h"
 
 START_TEST(each_has_a_name_of_its_own_and_a_text)
@@ -47,9 +48,5 @@ int main(void)
 	tcase_add_loop_test(c, what_went_wrong_never_looks_complete, 0, CLOSE_REASON_COUNT);
 	tcase_add_test(c, errors_become_the_reason_of_their_side);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../suite.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "report/log.h"
@@ -273,9 +274,5 @@ int main(void)
 	tcase_add_test(c, a_new_configuration_reaches_the_workers);
 	tcase_add_test(c, a_sleeping_pool_is_not_stuck);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

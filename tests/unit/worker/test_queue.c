@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "../suite.h"
+
 static struct queue queue;
 
 static void setup(void)
@@ -86,9 +88,5 @@ int main(void)
 	tcase_add_test(c, is_bounded);
 	tcase_add_test(c, one_thread_writes_while_another_reads);
 	suite_add_tcase(s, c);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }
