@@ -11,30 +11,13 @@
 #include "service/service.h"
 #include "worker/close_reason.h"
 
-/* What roff would take for markup, and how it is written instead. */
-static const char *escape_of(char c)
-{
-	switch (c) {
-	case '\\':
-		return "\\e";
-	case '-':
-		return "\\-";
-	case '"':
-		return "\\(dq";
-	case '\'':
-		return "\\(aq";
-	default:
-		return NULL;
-	}
-}
-
 /* Prints a text as a sentence: with a capital, with a full stop, each further sentence on a line of its own. */
 static void print_sentence(const char *text)
 {
 	size_t n = strlen(text);
 	bool begins_with_name = strncmp(text, "usherd ", strlen("usherd ")) == 0;
 	for (size_t i = 0; i < n; i++) {
-		const char *escape = escape_of(text[i]);
+		const char *escape = config_manual_escape(text[i]);
 		if (escape)
 			fputs(escape, stdout);
 		else if (i > 0 && text[i] == ' ' && text[i - 1] == '.')

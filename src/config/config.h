@@ -121,6 +121,9 @@ unsigned config_diff(const struct config *from, const struct config *to, const s
 /* The listener of this name, or NULL. Borrowed from `c`. */
 const struct listener_config *config_find_listener(const struct config *c, const char *name);
 
+/* How roff, the manual's language, writes a character that it would take for markup; NULL for all others. */
+const char *config_manual_escape(char c);
+
 /* Prints the OPTIONS part of usherd.conf(5) as mdoc(7). For the build. */
 void config_manual(const struct config_services *services, FILE *to);
 

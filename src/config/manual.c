@@ -10,8 +10,7 @@
 /* mdoc wants short lines. */
 #define LINE_COLUMNS 78
 
-/* What roff would take for markup, and how it is written instead. */
-static const char *escape_of(char c)
+const char *config_manual_escape(char c)
 {
 	switch (c) {
 	case '\\':
@@ -39,7 +38,7 @@ static size_t print_bytes(const char *text, size_t n, FILE *to)
 	size_t columns = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const char *escape = escape_of(text[i]);
+		const char *escape = config_manual_escape(text[i]);
 		if (escape)
 			fputs(escape, to);
 		else
