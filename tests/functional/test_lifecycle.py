@@ -314,7 +314,7 @@ def test_group_of_its_own(usherd):
 
 @pytest.mark.root
 def test_privileged_port_is_bound_before(usherd):
-    daemon = usherd({"low": listener("echo", "127.0.0.77:7")}, user="nobody")
+    daemon = usherd({"low": listener("echo", f"127.77.{os.getpid() // 250 % 250}.{1 + os.getpid() % 250}:7")}, user="nobody")
     assert ask(daemon.connect("low")) == b"hello"
 
 
