@@ -15,10 +15,10 @@ const struct service *const services[] = {
 
 const struct config_services *service_groups(void)
 {
-	/* filled by the first caller, main, before there are threads */
 	static const struct option_group *groups[ARRAY_LEN(services) - 1];
 	static struct config_services all = {.groups = groups};
-	for (all.count = 0; services[all.count]; all.count++)
-		groups[all.count] = services[all.count]->group;
+	/* filled by the first caller, main, before there are threads; only read after that */
+	for (unsigned i = 0; all.count < ARRAY_LEN(groups) && i < ARRAY_LEN(groups); i++)
+		groups[all.count++] = services[i]->group;
 	return &all;
 }
