@@ -18,7 +18,9 @@ const struct config_services *service_groups(void)
 	static const struct option_group *groups[ARRAY_LEN(services) - 1];
 	static struct config_services all = {.groups = groups};
 	/* filled by the first caller, main, before there are threads; only read after that */
-	for (unsigned i = 0; all.count < ARRAY_LEN(groups) && i < ARRAY_LEN(groups); i++)
-		groups[all.count++] = services[i]->group;
+	while (all.count < ARRAY_LEN(groups)) {
+		groups[all.count] = services[all.count]->group;
+		all.count++;
+	}
 	return &all;
 }
