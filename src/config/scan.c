@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "config/source_priv.h"
 
 static bool is_digit(char c)
@@ -37,6 +38,18 @@ static char peek(const struct scan *s, size_t ahead)
 struct config_place scan_place(const struct scan *s)
 {
 	return (struct config_place){.file = s->source->files[s->file], .line = s->line};
+}
+
+/* The option that the scan is in: "listeners.web.backlog". */
+static void add_path(struct text *t, const struct source *source)
+{
+	for (unsigned i = 0; i <= source->depth; i++) {
+		const struct source_nest *nest = &source->nest[i];
+		if (nest->name_length == 0)
+			continue;
+		text_add(t, t->length > 0 ? "." : "");
+		text_add_bytes(t, nest->name, nest->name_length);
+	}
 }
 
 static int wrong(const struct scan *s, unsigned line, const char *what)
@@ -158,8 +171,12 @@ static void scan_number(struct scan *s)
 	}
 	if (bad) {
 		size_t n = s->at - begin;
+		char buffer[256];
+		struct text path;
+		text_init(&path, buffer, sizeof(buffer));
+		add_path(&path, s->source);
 		config_errors_add(
-			s->source->errors, scan_place(s), NULL,
+			s->source->errors, scan_place(s), path.at,
 			"%.*s%s: integers go from -2147483648 to 2147483647, without a suffix; sizes and durations "
 			"are text with a unit, \"...\"",
 			(int)(n > 40 ? 40 : n), s->bytes + begin, n > 40 ? "..." : "");
@@ -244,10 +261,25 @@ static int scan_include(struct scan *s)
 
 	unsigned depth = s->source->depth;
 	int rc = source_include(s, s->bytes + name, length);
-	s->source->depth = depth; /* wherever the included file's scan ended */
+	s->source->depth = depth;		/* wherever the included file's scan ended */
+	s->source->nest[depth].name_length = 0; /* it may be in that file's bytes, which are gone */
 	s->at++;
 	s->line++;
 	return rc == -EINVAL ? 0 : rc; /* so that this file's other errors are seen too */
+}
+
+/* A setting's name, or true or false behind one. */
+static void scan_name(struct scan *s, char before)
+{
+	struct source_nest *nest = &s->source->nest[s->source->depth];
+	size_t begin = s->at;
+
+	while (is_name(peek(s, 0)))
+		s->at++;
+	if (before == '=' || before == ':' || nest->opened_by == '[' || nest->opened_by == '(')
+		return;
+	nest->name = s->bytes + begin;
+	nest->name_length = s->at - begin;
 }
 
 /* One token, comment or string. */
@@ -263,10 +295,10 @@ static int scan_token(struct scan *s, unsigned base)
 		return skip_comment(s);
 	if (c == '"')
 		return scan_string(s);
+	char before = s->source->last_token;
 	s->source->last_token = c;
 	if (is_name_start(c)) {
-		while (is_name(peek(s, 0)))
-			s->at++;
+		scan_name(s, before);
 		return 0;
 	}
 	if (is_digit(c) || ((c == '-' || c == '+') && is_digit(peek(s, 1)))) {

@@ -34,6 +34,8 @@ struct source_nest {
 	char opened_by;
 	unsigned line;
 	unsigned settings;
+	const char *name; /* of the setting in hand; borrowed from the file's bytes, which are there while it is open */
+	size_t name_length;
 };
 
 struct source {

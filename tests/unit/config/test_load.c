@@ -111,10 +111,13 @@ static const struct {
 	{"workers = ;\n", "t.conf:1: syntax error, in or before: workers = ;"},
 	{"a = [ 1,\n \"x\" ];\n", "t.conf:2: mismatched element type in array"},
 	/* numbers that it would take for others */
-	{"\nworkers = 3000000000;" ECHO, "t.conf:2: 3000000000: integers go from"},
-	{"workers = 4294967297;" ECHO, "t.conf:1: 4294967297: integers go from"},
-	{"workers = 4294967297L;" ECHO, "t.conf:1: 4294967297L: integers go from"},
-	{"workers = 0x100000001;" ECHO, "t.conf:1: 0x100000001: integers go from"},
+	{"\nworkers = 3000000000;" ECHO, "t.conf:2: workers: 3000000000: integers go from"},
+	{"workers = 4294967297;" ECHO, "t.conf:1: workers: 4294967297: integers go from"},
+	{"workers = 4294967297L;" ECHO, "t.conf:1: workers: 4294967297L: integers go from"},
+	{"workers = 0x100000001;" ECHO, "t.conf:1: workers: 0x100000001: integers go from"},
+	{"listeners: { web: { true = 1; limits: { connections = 3000000000; }; echo: {}; }; };",
+	 "t.conf:1: listeners.web.limits.connections: 3000000000: integers go from"},
+	{"x = [ true, 3000000000 ];", "t.conf:1: x: 3000000000: integers go from"},
 	/* names */
 	{"wokers = 1;" ECHO, "t.conf:1: wokers: no such option; did you mean workers?"},
 	{"listener = 1;" ECHO, "t.conf:1: listener: no such option; did you mean listeners?"},

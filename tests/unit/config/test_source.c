@@ -90,7 +90,7 @@ START_TEST(refuses_what_wraps)
 		source = source_destroy(source);
 		source = source_create();
 		ck_assert_int_eq(read_text(text), -EINVAL);
-		snprintf(text, sizeof(text), "t.conf:2: %s: integers go from -2147483648 to 2147483647", bad[i]);
+		snprintf(text, sizeof(text), "t.conf:2: b: %s: integers go from -2147483648 to 2147483647", bad[i]);
 		error_begins((unsigned)i, text);
 	}
 }
@@ -230,11 +230,20 @@ START_TEST(says_why_an_include_fails)
 	error_begins(0, "main.conf:1: cannot include none.conf: No such file or directory");
 	error_begins(1, "main.conf:3: cannot include fifo: is no regular file");
 	error_begins(2, "main.conf:4: cannot include d/a.conf: is a directory");
-	error_begins(3, "d/b.conf:1: 3000000000: ");
+	error_begins(3, "d/b.conf:1: x: 3000000000: ");
 	error_begins(4, "main.conf:5: cannot include main.conf: it includes itself");
 	error_begins(5, "open.conf:1: the { of this line is never closed");
-	error_begins(6, "main.conf:7: 5L: ");
+	error_begins(6, "main.conf:7: y: 5L: ");
 	ck_assert_uint_eq(config_errors_count(errors), 7);
+}
+END_TEST
+
+START_TEST(names_of_an_included_file_end_with_it)
+{
+	folder_write("inner.conf", "inner = 1;\n");
+	folder_write("main.conf", "outer: {\n@include \"inner.conf\"\n= 3000000000; };\n");
+	ck_assert_int_eq(source_read_file(source, "main.conf", errors), -EINVAL);
+	error_begins(0, "main.conf:3: outer: 3000000000: ");
 }
 END_TEST
 
@@ -321,6 +330,7 @@ int main(void)
 	tcase_add_test(c, includes_files);
 	tcase_add_test(c, includes_directories_in_name_order);
 	tcase_add_test(c, says_why_an_include_fails);
+	tcase_add_test(c, names_of_an_included_file_end_with_it);
 	tcase_add_test(c, says_why_a_file_fails);
 	tcase_add_test(c, finds_cycles_through_links);
 	tcase_add_test(c, bounds_depth);
