@@ -30,7 +30,7 @@ MAIN_ONLY static struct listener_set *prepare(struct daemon *d, struct config_er
 	if (!failed)
 		return set;
 	free(set);
-	/* one that made way for another, and is back, is watched anew */
+	/* one that made way for another, and is back, is watched anew; if that fails it was logged */
 	(void)!acceptor_set_listeners(d->acceptor, d->listeners);
 	return NULL;
 }
@@ -53,11 +53,11 @@ MAIN_ONLY static void put_into_effect(struct daemon *d, struct listener_set *set
 	report_listening(set, d->listeners);
 
 	struct listener_set *old = d->listeners;
+	acceptor_leave(d->acceptor, set);
 	listeners_commit(set, old);
 	d->listeners = set;
-	int failed = acceptor_set_listeners(d->acceptor, set);
-	if (failed)
-		log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "watching the listening sockets: %s", strerror(-failed));
+	/* what cannot be watched was logged: the rest of the new configuration is worth more than the old one */
+	(void)!acceptor_set_listeners(d->acceptor, set);
 	report_no_longer_listening(old);
 	listeners_close(old);
 	free(old);

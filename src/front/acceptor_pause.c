@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Backpressure and pacing: when the acceptor does not accept. */
+#include <poll.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "front/acceptor_priv.h"
 #include "report/log.h"
 
@@ -19,17 +22,43 @@
 #define PACE_MOST_US 500U
 #define PACE_WINDOW_US 10000U
 
+/* What ran out, for the log; NULL: only the queues are full, which is as it should be under load. */
+MAIN_ONLY static const char *shortage_of(const struct acceptor *a, enum accept_result why, char *to, size_t size)
+{
+	switch (why) {
+	case ACCEPT_BUDGET:
+		snprintf(to, size,
+			 "descriptors (connections have %u of %u; raise LimitNOFILE= or set limits.connections)",
+			 pool_descriptors(a->pool), fd_limit());
+		return to;
+	case ACCEPT_DESCRIPTORS:
+		snprintf(to, size, "descriptors (all of %u are open; raise LimitNOFILE=)", fd_limit());
+		return to;
+	case ACCEPT_MACHINE:
+		return "descriptors (the whole machine's: fs.file-max)";
+	case ACCEPT_MEMORY:
+		return "memory for sockets";
+	default:
+		return NULL;
+	}
+}
+
+MAIN_ONLY static void watch_all(struct acceptor *a)
+{
+	for (unsigned i = 0; a->set && i < a->set->count; i++)
+		if (acceptor_watch(a, a->set->at[i].socket) < 0) {
+			acceptor_pause(a, ACCEPT_MEMORY);
+			return;
+		}
+}
+
 MAIN_ONLY static void resume(struct acceptor *a)
 {
 	if (!a->paused)
 		return;
 	a->paused = false;
 	timer_stop(&a->resume);
-	for (unsigned i = 0; a->set && i < a->set->count; i++)
-		if (acceptor_watch(a, a->set->at[i].socket) < 0) {
-			acceptor_pause(a, "memory for watching sockets");
-			return;
-		}
+	watch_all(a);
 }
 
 MAIN_ONLY static void resume_fired(struct timer *t, uint64_t now_ms UNUSED)
@@ -48,6 +77,15 @@ MAIN_ONLY static void relief_fired(struct timer *t, uint64_t now_ms)
 	log_write(LOG_LEVEL_NOTICE, LOG_ACCEPT_RESUMED, "accepting resumed");
 }
 
+MAIN_ONLY static void rested_fired(struct timer *t, uint64_t now_ms UNUSED)
+{
+	struct acceptor *a = CONTAINER_OF(t, struct acceptor, rested);
+	for (unsigned i = 0; a->set && i < a->set->count; i++)
+		a->set->at[i].socket->resting = false;
+	if (!a->paused)
+		watch_all(a);
+}
+
 MAIN_ONLY static void bell_rang(struct watch *w, unsigned events UNUSED)
 {
 	struct acceptor *a = CONTAINER_OF(w, struct acceptor, bell);
@@ -60,27 +98,55 @@ int acceptor_pause_init(struct acceptor *a)
 	a->bell.ready = bell_rang;
 	timer_init(&a->resume, resume_fired);
 	timer_init(&a->relief, relief_fired);
+	timer_init(&a->rested, rested_fired);
 	return poller_add(&a->poller, pool_doorbell(a->pool)->fd, &a->bell, POLLER_READ);
 }
 
-void acceptor_pause(struct acceptor *a, const char *shortage)
+MAIN_ONLY static void say_shortage(struct acceptor *a, enum accept_result why, uint64_t now_ms)
+{
+	char bytes[128];
+	const char *shortage = shortage_of(a, why, bytes, sizeof(bytes));
+	if (!shortage)
+		return;
+	if (!a->short_of)
+		log_write(LOG_LEVEL_WARNING, LOG_ACCEPT_PAUSED,
+			  "accepting paused: out of %s; clients wait in the backlog until there is room", shortage);
+	a->short_of = true;
+	timer_start(&a->timers, &a->relief, now_ms + RELIEF_MS);
+}
+
+void acceptor_pause(struct acceptor *a, enum accept_result why)
 {
 	uint64_t now_ms = clock_now_ms();
-	if (shortage) {
-		if (!a->short_of)
-			log_write(LOG_LEVEL_WARNING, LOG_ACCEPT_PAUSED,
-				  "accepting paused: out of %s; clients wait in the backlog until there is room",
-				  shortage);
-		a->short_of = true;
-		timer_start(&a->timers, &a->relief, now_ms + RELIEF_MS);
-	}
+	say_shortage(a, why, now_ms);
 	if (a->paused)
 		return;
 	a->paused = true;
 	for (unsigned i = 0; a->set && i < a->set->count; i++)
 		acceptor_unwatch(a, a->set->at[i].socket);
-	timer_start(&a->timers, &a->resume, now_ms + RESUME_MS);
 	doorbell_await(pool_doorbell(a->pool));
+	/* the room may have come before the bell was awaited */
+	bool ours = why == ACCEPT_QUEUES || why == ACCEPT_BUDGET;
+	timer_start(&a->timers, &a->resume, ours && acceptor_has_room(a) ? now_ms : now_ms + RESUME_MS);
+}
+
+void acceptor_rest(struct acceptor *a, struct listening *l)
+{
+	l->resting = true;
+	acceptor_unwatch(a, l);
+	if (!timer_runs(&a->rested))
+		timer_start(&a->timers, &a->rested, clock_now_ms() + RESUME_MS);
+}
+
+void acceptor_await_room(struct acceptor *a, int wait_ms)
+{
+	struct doorbell *bell = pool_doorbell(a->pool);
+	doorbell_await(bell);
+	if (pool_pick(a->pool) >= 0)
+		return;
+	struct pollfd p = {.fd = bell->fd, .events = POLLIN};
+	if (poll(&p, 1, wait_ms) > 0)
+		doorbell_answer(bell);
 }
 
 void acceptor_pace(struct acceptor *a, unsigned accepts)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/must.h"
+#include "front/acceptor.h"
 #include "front/unix_path.h"
 #include "report/log.h"
 
@@ -33,20 +34,20 @@ struct opening {
 	unsigned postponed;
 };
 
-static void add_error(struct opening *o, const char *where, const char *why)
+MAIN_ONLY static void add_error(struct opening *o, const char *where, const char *why)
 {
 	char path[256];
 	snprintf(path, sizeof(path), "listeners.%s.listen", o->listener->name);
 	config_errors_add(o->errors, o->listener->listen.places[o->index], path, "listen %s: %s", where, why);
 }
 
-static int out_of_memory(struct opening *o)
+MAIN_ONLY static int out_of_memory(struct opening *o)
 {
 	add_error(o, o->listener->listen.at[o->index], strerror(ENOMEM));
 	return -ENOMEM;
 }
 
-static struct listening *find_by_key(const struct listener_set *set, const char *key)
+MAIN_ONLY static struct listening *find_by_key(const struct listener_set *set, const char *key)
 {
 	for (unsigned i = 0; set && i < set->count; i++)
 		if (set->at[i].socket && strcmp(set->at[i].socket->key, key) == 0)
@@ -55,7 +56,7 @@ static struct listening *find_by_key(const struct listener_set *set, const char 
 }
 
 /* Adds to the set; on failure `l` is destroyed unless it is kept. */
-static int add(struct opening *o, struct listening *l, bool kept)
+MAIN_ONLY static int add(struct opening *o, struct listening *l, bool kept)
 {
 	struct listener_set *set = o->to;
 	struct listener_entry *at = realloc(set->at, (set->count + 1) * sizeof(*at));
@@ -73,7 +74,7 @@ static int add(struct opening *o, struct listening *l, bool kept)
 }
 
 /* Borrows the socket of this key from the old set, if it has it. */
-static bool keep(struct opening *o, const char *key, int *result)
+MAIN_ONLY static bool keep(struct opening *o, const char *key, int *result)
 {
 	struct listening *l = find_by_key(o->old, key);
 	if (!l)
@@ -83,14 +84,14 @@ static bool keep(struct opening *o, const char *key, int *result)
 }
 
 /* True if this socket of the old set goes, listens at the port, and can be opened again. */
-static bool is_in_the_way(const struct opening *o, const struct listening *l, uint16_t port)
+MAIN_ONLY static bool is_in_the_way(const struct opening *o, const struct listening *l, uint16_t port)
 {
 	return l && l->is_tcp && !l->passed && l->fd >= 0 && port > 0 && listening_port(l) == port &&
 	       !find_by_key(o->to, l->key);
 }
 
 /* After a failed bind: true if it is to be tried again in the second pass. */
-static bool postpone(struct opening *o, int error, uint16_t port)
+MAIN_ONLY static bool postpone(struct opening *o, int error, uint16_t port)
 {
 	if (error != -EADDRINUSE || o->second_pass)
 		return false;
@@ -102,7 +103,7 @@ static bool postpone(struct opening *o, int error, uint16_t port)
 	return false;
 }
 
-static int open_one(struct opening *o, const struct endpoint *e, const char *key)
+MAIN_ONLY static int open_one(struct opening *o, const struct endpoint *e, const char *key)
 {
 	int result;
 	if (o->second_pass && find_by_key(o->to, key))
@@ -124,7 +125,7 @@ static int open_one(struct opening *o, const struct endpoint *e, const char *key
 }
 
 /* "*:PORT": an address of the given family. */
-static void any_address(struct netaddr *to, int family, uint16_t port)
+MAIN_ONLY static void any_address(struct netaddr *to, int family, uint16_t port)
 {
 	memset(to, 0, sizeof(*to));
 	to->u.any.sa_family = (sa_family_t)family;
@@ -133,8 +134,8 @@ static void any_address(struct netaddr *to, int family, uint16_t port)
 }
 
 /* Opens both families at one port. Returns 0, with v6 NULL on a machine without IPv6. */
-static int open_pair(struct opening *o, const struct endpoint *e, char *const keys[2], struct listening *pair[2],
-		     struct text *why)
+MAIN_ONLY static int open_pair(struct opening *o, const struct endpoint *e, char *const keys[2],
+			       struct listening *pair[2], struct text *why)
 {
 	uint16_t wanted = netaddr_port(&e->address);
 	int failed = 0;
@@ -159,7 +160,7 @@ static int open_pair(struct opening *o, const struct endpoint *e, char *const ke
 	return failed;
 }
 
-static int open_any(struct opening *o, const struct endpoint *e, const char *key)
+MAIN_ONLY static int open_any(struct opening *o, const struct endpoint *e, const char *key)
 {
 	char v4[KEY_BYTES + 8];
 	char v6[KEY_BYTES + 8];
@@ -195,7 +196,7 @@ static int open_any(struct opening *o, const struct endpoint *e, const char *key
 	return failed;
 }
 
-static int add_passed(struct opening *o, int fd, const char *key, struct text *why)
+MAIN_ONLY static int add_passed(struct opening *o, int fd, const char *key, struct text *why)
 {
 	struct listening *l;
 	int failed = listening_take_passed(&l, key, fd, o->listener, why);
@@ -205,7 +206,7 @@ static int add_passed(struct opening *o, int fd, const char *key, struct text *w
 	return failed;
 }
 
-static int open_passed(struct opening *o, const struct endpoint *e, const char *key)
+MAIN_ONLY static int open_passed(struct opening *o, const struct endpoint *e, const char *key)
 {
 	char bytes[WHY_BYTES];
 	struct text why;
@@ -238,7 +239,7 @@ static int open_passed(struct opening *o, const struct endpoint *e, const char *
 	return -ENOENT;
 }
 
-static int open_endpoint(struct opening *o, const struct endpoint *e)
+MAIN_ONLY static int open_endpoint(struct opening *o, const struct endpoint *e)
 {
 	char bytes[KEY_BYTES];
 	struct text key;
@@ -262,7 +263,7 @@ static int open_endpoint(struct opening *o, const struct endpoint *e)
 	return -EINVAL;
 }
 
-static struct account *find_account(const struct listener_set *set, const char *name)
+MAIN_ONLY static struct account *find_account(const struct listener_set *set, const char *name)
 {
 	for (unsigned i = 0; set && i < set->count; i++)
 		if (strcmp(set->at[i].config->name, name) == 0)
@@ -271,7 +272,7 @@ static struct account *find_account(const struct listener_set *set, const char *
 }
 
 /* The account of a listener's name goes on over a reload. */
-static struct account *take_account(const struct opening *o)
+MAIN_ONLY static struct account *take_account(const struct opening *o)
 {
 	struct account *account = find_account(o->to, o->listener->name);
 	if (!account)
@@ -279,7 +280,7 @@ static struct account *take_account(const struct opening *o)
 	return account ? account : account_create();
 }
 
-static void empty(struct listener_set *set)
+MAIN_ONLY static void empty(struct listener_set *set)
 {
 	for (unsigned i = 0; i < set->count; i++)
 		account_unref(set->at[i].account);
@@ -289,7 +290,7 @@ static void empty(struct listener_set *set)
 }
 
 /* Opens what the set does not have yet. Goes on after an error: the user sees all that is wrong. */
-static int open_all(struct opening *o)
+MAIN_ONLY static int open_all(struct opening *o)
 {
 	int result = 0;
 	const struct config *config = o->to->config;
@@ -307,8 +308,15 @@ static int open_all(struct opening *o)
 	return result;
 }
 
+/* Those who wait in its backlog still come in. */
+MAIN_ONLY static void make_way(struct listening *l)
+{
+	acceptor_take_out(l);
+	listening_vacate(l);
+}
+
 /* Closes the old sockets that are in the way of what was postponed. */
-static void vacate(struct opening *o)
+MAIN_ONLY static void vacate(struct opening *o)
 {
 	for (unsigned i = 0; i < o->old->count; i++) {
 		struct listening *l = o->old->at[i].socket;
@@ -317,13 +325,13 @@ static void vacate(struct opening *o)
 			for (unsigned e = 0; e < c->listen.count; e++)
 				if (c->endpoints[e].kind != ENDPOINT_SYSTEMD &&
 				    is_in_the_way(o, l, netaddr_port(&c->endpoints[e].address)))
-					listening_vacate(l);
+					make_way(l);
 		}
 	}
 }
 
 /* The new sockets did not come to be: those that made way for them listen again. */
-static void move_back(struct listener_set *old)
+MAIN_ONLY static void move_back(struct listener_set *old)
 {
 	for (unsigned i = 0; old && i < old->count; i++) {
 		struct listening *l = old->at[i].socket;
@@ -362,7 +370,7 @@ int listeners_open(struct listener_set *to, struct config *config, struct listen
 
 /* Settings that changed count for a kept socket's next connections. The socket goes on with the old ones where that
  * fails. */
-static void apply_anew(const struct listener_entry *e)
+MAIN_ONLY static void apply_anew(const struct listener_entry *e)
 {
 	const struct listening *l = e->socket;
 	must(l);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/attr.h"
+#include "base/role.h"
 #include "config/config.h"
 #include "front/listening.h"
 #include "report/counters.h"
@@ -39,13 +40,13 @@ struct listener_set {
  * of "127.0.0.1:80"), makes way for it when all others are open. Returns 0, or -EINVAL with nothing opened and `old`
  * listening as it was: acceptor_set_listeners once more, since a socket that made way has another descriptor. */
 int listeners_open(struct listener_set *to, struct config *config, struct listener_set *old,
-		   const struct passed_sockets *passed, struct config_errors *errors) MUST_CHECK;
+		   const struct passed_sockets *passed, struct config_errors *errors) MUST_CHECK MAIN_ONLY;
 
 /* Makes the kept sockets `set`'s own and gives all their new snapshot. What is left in `old` is no longer configured:
  * close it. */
-void listeners_commit(struct listener_set *set, struct listener_set *old);
+void listeners_commit(struct listener_set *set, struct listener_set *old) MAIN_ONLY;
 
 /* Closes the sockets, removes their files, empties the set. */
-void listeners_close(struct listener_set *set);
+void listeners_close(struct listener_set *set) MAIN_ONLY;
 
 #endif

@@ -39,7 +39,7 @@ struct listening *listening_destroy(struct listening *l)
 }
 
 /* What to do about it, where that is known. */
-static void add_way_out(struct text *why, int error, const struct netaddr *address)
+MAIN_ONLY static void add_way_out(struct text *why, int error, const struct netaddr *address)
 {
 	uint16_t port = netaddr_port(address);
 	if (error == -EADDRINUSE && port > 0)
@@ -56,7 +56,7 @@ static void add_way_out(struct text *why, int error, const struct netaddr *addre
 		text_add(why, "; the folder must exist");
 }
 
-static struct listening *listening_create(const char *key)
+MAIN_ONLY static struct listening *listening_create(const char *key)
 {
 	struct listening *l = calloc(1, sizeof(*l));
 	if (!l)
@@ -67,7 +67,7 @@ static struct listening *listening_create(const char *key)
 }
 
 /* Where it really listens. */
-static int fill_address(struct listening *l)
+MAIN_ONLY static int fill_address(struct listening *l)
 {
 	struct sockaddr_storage at;
 	socklen_t length = sizeof(at);
@@ -103,8 +103,8 @@ int listening_apply(const struct listening *l, const struct listener_config *con
 	return failed;
 }
 
-static int set_bind_options(const struct listening *l, const struct netaddr *address,
-			    const struct listener_config *config, struct text *why)
+MAIN_ONLY static int set_bind_options(const struct listening *l, const struct netaddr *address,
+				      const struct listener_config *config, struct text *why)
 {
 	const char *which = "SO_REUSEADDR";
 	int failed = socket_set_int(l->fd, SOL_SOCKET, SO_REUSEADDR, config->reuse_address);
@@ -123,8 +123,8 @@ static int set_bind_options(const struct listening *l, const struct netaddr *add
 	return failed;
 }
 
-static int bind_unix(struct listening *l, const struct netaddr *address, const struct listener_config *config,
-		     struct text *why)
+MAIN_ONLY static int bind_unix(struct listening *l, const struct netaddr *address, const struct listener_config *config,
+			       struct text *why)
 {
 	if (address->u.local.sun_path[0] == '\0')
 		return bind(l->fd, &address->u.any, address->length) < 0 ? -errno : 0;
@@ -139,8 +139,8 @@ static int bind_unix(struct listening *l, const struct netaddr *address, const s
 }
 
 /* Opens a socket at `address`. On failure *why says what, unless it is the error's own text. */
-static int open_socket(struct listening *l, const struct netaddr *address, const struct listener_config *config,
-		       struct text *why)
+MAIN_ONLY static int open_socket(struct listening *l, const struct netaddr *address,
+				 const struct listener_config *config, struct text *why)
 {
 	l->is_tcp = address->u.any.sa_family != AF_UNIX;
 	l->fd = socket(address->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -158,7 +158,7 @@ static int open_socket(struct listening *l, const struct netaddr *address, const
 }
 
 /* Completes *why after a failure. */
-static void explain(struct text *why, int error, const struct netaddr *address)
+MAIN_ONLY static void explain(struct text *why, int error, const struct netaddr *address)
 {
 	if (why->length == 0)
 		text_add(why, strerror(-error));
@@ -212,7 +212,7 @@ uint16_t listening_port(const struct listening *l)
 }
 
 /* Checks that a passed socket is one that usher can accept from. */
-static int check_passed(const struct listening *l, struct text *why)
+MAIN_ONLY static int check_passed(const struct listening *l, struct text *why)
 {
 	int type = 0;
 	socklen_t length = sizeof(type);

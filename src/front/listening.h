@@ -9,6 +9,7 @@
 #include "base/attr.h"
 #include "base/netaddr.h"
 #include "base/poller.h"
+#include "base/role.h"
 #include "base/text.h"
 #include "config/config.h"
 #include "report/counters.h"
@@ -18,6 +19,8 @@ struct acceptor;
 struct listening {
 	struct watch watch;	   /* the acceptor's */
 	struct acceptor *acceptor; /* borrowed; NULL: not accepted from */
+	bool lost;		   /* it fails for good: never watched again */
+	bool resting;		   /* it failed: not watched for a moment */
 	char *key;		   /* owned: what it is found by at a reload */
 	char *address;		   /* owned: where it really listens, as text: with the port that the kernel chose */
 	int fd;			   /* owned, unless passed; -1: vacated */
@@ -36,25 +39,26 @@ struct listening {
 /* Opens a socket at `address` (the endpoint's, or one of its families') and listens.
  * Returns 0 with *to, or -errno with *why: what is wrong and what to do. */
 int listening_open(struct listening **to, const char *key, const struct endpoint *e, const struct netaddr *address,
-		   const struct listener_config *config, struct text *why) MUST_CHECK;
+		   const struct listener_config *config, struct text *why) MUST_CHECK MAIN_ONLY;
 
 /* Takes up a socket that systemd passed. Returns as above. */
 int listening_take_passed(struct listening **to, const char *key, int fd, const struct listener_config *config,
-			  struct text *why) MUST_CHECK;
+			  struct text *why) MUST_CHECK MAIN_ONLY;
 
 /* Sets what a reload may change; accepted sockets inherit it. Returns 0, or -errno with *why. */
-int listening_apply(const struct listening *l, const struct listener_config *config, struct text *why) MUST_CHECK;
+int listening_apply(const struct listening *l, const struct listener_config *config,
+		    struct text *why) MUST_CHECK MAIN_ONLY;
 
 /* Closes a TCP socket for a while, so that another can have its address. */
-void listening_vacate(struct listening *l);
+void listening_vacate(struct listening *l) MAIN_ONLY;
 
 /* Listens again after listening_vacate, with the settings of `config`. Returns 0, or -errno with *why. */
-int listening_return(struct listening *l, const struct listener_config *config, struct text *why) MUST_CHECK;
+int listening_return(struct listening *l, const struct listener_config *config, struct text *why) MUST_CHECK MAIN_ONLY;
 
 /* The port it listens on, in host order; 0: none. */
-uint16_t listening_port(const struct listening *l);
+uint16_t listening_port(const struct listening *l) MAIN_ONLY;
 
 /* Closes it and removes its file if that is still its own. Returns NULL; accepts NULL. */
-struct listening *listening_destroy(struct listening *l);
+struct listening *listening_destroy(struct listening *l) MAIN_ONLY;
 
 #endif

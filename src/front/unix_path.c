@@ -20,7 +20,7 @@
 #define LOCK_PAUSE_NS 10000000L
 
 /* "already in use by pid 4711 (nginx)". */
-static void say_who(int connected, struct text *why)
+MAIN_ONLY static void say_who(int connected, struct text *why)
 {
 	struct ucred who;
 	socklen_t length = sizeof(who);
@@ -42,7 +42,7 @@ static void say_who(int connected, struct text *why)
 }
 
 /* Removes the file if it is a socket that nobody listens on. Returns 0 when the path is free. */
-static int make_room(const struct netaddr *address, struct text *why)
+MAIN_ONLY static int make_room(const struct netaddr *address, struct text *why)
 {
 	const char *path = address->u.local.sun_path;
 	struct stat st;
@@ -82,7 +82,7 @@ static int make_room(const struct netaddr *address, struct text *why)
 /* Locks the socket's folder, so that two who find the same stale file do not both replace it. Returns the lock's
  * descriptor; -1 when there is none to be had (the folder cannot be read: then nobody else of this user can lock it
  * either). */
-static int lock_folder(const char *path)
+MAIN_ONLY static int lock_folder(const char *path)
 {
 	char copy[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
 	snprintf(copy, sizeof(copy), "%s", path);
@@ -97,7 +97,7 @@ static int lock_folder(const char *path)
 	return -1;
 }
 
-static int find_owner(const struct unix_config *owner, uid_t *uid, gid_t *gid, struct text *why)
+MAIN_ONLY static int find_owner(const struct unix_config *owner, uid_t *uid, gid_t *gid, struct text *why)
 {
 	gid_t primary;
 	*uid = (uid_t)-1;
