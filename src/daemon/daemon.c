@@ -42,25 +42,29 @@ static unsigned worker_count(const struct config *config)
 	return cpus < 1 ? 1 : cpus > POOL_WORKERS_MAX ? POOL_WORKERS_MAX : (unsigned)cpus;
 }
 
-/* Reads the configuration and opens the sockets. Returns an exit code. */
+/* Reads the configuration and opens the sockets; what is wrong is in `errors`. Returns an exit code. */
+MAIN_ONLY static int load_and_open(struct daemon *d, struct config_errors *errors)
+{
+	int failed = config_load(d->options->config_path, service_groups(), &d->config, errors);
+	if (failed) {
+		if (config_errors_count(errors) == 0)
+			fail(d->options->config_path, failed);
+		return DAEMON_EXIT_CONFIG;
+	}
+	d->listeners = calloc(1, sizeof(*d->listeners));
+	if (!d->listeners)
+		return fail("start", -ENOMEM);
+	failed = listeners_open(d->listeners, d->config, NULL, &d->passed, errors);
+	return failed ? DAEMON_EXIT_FAILED : DAEMON_EXIT_OK;
+}
+
 MAIN_ONLY static int open_front(struct daemon *d)
 {
 	struct config_errors *errors = config_errors_create();
-	d->listeners = calloc(1, sizeof(*d->listeners));
-	int code = DAEMON_EXIT_FAILED;
-	int failed;
-	if (!errors || !d->listeners) {
-		fail("start", -ENOMEM);
-	} else if ((failed = config_load(d->options->config_path, service_groups(), &d->config, errors)) < 0) {
-		report_config_errors(errors);
-		if (config_errors_count(errors) == 0)
-			fail(d->options->config_path, failed);
-		code = DAEMON_EXIT_CONFIG;
-	} else if (listeners_open(d->listeners, d->config, NULL, &d->passed, errors) < 0) {
-		report_config_errors(errors);
-	} else {
-		code = DAEMON_EXIT_OK;
-	}
+	if (!errors)
+		return fail("start", -ENOMEM);
+	int code = load_and_open(d, errors);
+	report_config_errors(errors);
 	config_errors_destroy(errors);
 	return code;
 }
@@ -195,7 +199,7 @@ int daemon_run(const struct daemon_options *options)
 		d.pool = pool_destroy(d.pool);
 		release(&d);
 	}
-	if (code == DAEMON_EXIT_OK)
+	if (code == DAEMON_EXIT_OK && ended)
 		log_write(LOG_LEVEL_NOTICE, LOG_STOPPED, "stopped");
 	log_stop(LOG_STOP_MS);
 	role_leave_main();

@@ -7,7 +7,7 @@
 #include "daemon/manager.h"
 #include "report/log.h"
 
-/* How long workers get to close what is left: they do it in one turn. */
+/* A worker that closes nothing for this long is stuck. */
 #define CLOSE_MS 1000
 
 /* Turns the main loop until no connection is open, `until_ms` has come, or more than `stops` signals have. */
@@ -23,6 +23,18 @@ MAIN_ONLY static bool wait_for_connections(struct daemon *d, uint64_t until_ms, 
 			return false;
 		acceptor_turn(d->acceptor, (int)(until_ms - now_ms));
 	}
+}
+
+/* Waits as long as connections are being closed. */
+MAIN_ONLY static bool wait_for_closing(struct daemon *d)
+{
+	uint64_t before;
+	do {
+		before = pool_open(d->pool);
+		if (wait_for_connections(d, clock_now_ms() + CLOSE_MS, UINT32_MAX))
+			return true;
+	} while (pool_open(d->pool) < before);
+	return false;
 }
 
 bool drain_run(struct daemon *d)
@@ -47,7 +59,7 @@ bool drain_run(struct daemon *d)
 		log_write(LOG_LEVEL_NOTICE, LOG_STOPPING, "closing the %llu that are left%s",
 			  (unsigned long long)pool_open(d->pool), d->stops_wanted > 1 ? ": a second signal came" : "");
 		pool_command(d->pool, WORKER_CLOSE_ALL, NULL);
-		if (!wait_for_connections(d, clock_now_ms() + CLOSE_MS, UINT32_MAX)) {
+		if (!wait_for_closing(d)) {
 			log_write(LOG_LEVEL_ERROR, LOG_STUCK,
 				  "a worker did not close its connections; they end with the process");
 			return false;

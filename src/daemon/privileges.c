@@ -3,6 +3,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -32,11 +33,15 @@ static int find(const char *user, const char *group, uid_t *uid, gid_t *gid, str
 
 static int become(uid_t uid, gid_t gid, struct text *why)
 {
+	/* main alone asks, before there are threads; a number without an entry has no supplementary groups */
+	// cppcheck-suppress getpwuidCalled
+	capng_flags_t groups = getpwuid(uid) ? CAPNG_INIT_SUPP_GRP : CAPNG_DROP_SUPP_GRP;
 	capng_clear(CAPNG_SELECT_BOTH);
-	int failed = capng_change_id((int)uid, (int)gid, CAPNG_INIT_SUPP_GRP | CAPNG_CLEAR_BOUNDING);
+	errno = 0;
+	int failed = capng_change_id((int)uid, (int)gid, groups | CAPNG_CLEAR_BOUNDING);
 	if (failed) {
-		text_printf(why, "cannot become uid %u, gid %u (step %d): %s", (unsigned)uid, (unsigned)gid, -failed,
-			    errno ? strerror(errno) : "refused");
+		text_printf(why, "cannot become uid %u, gid %u: %s", (unsigned)uid, (unsigned)gid,
+			    errno ? strerror(errno) : "libcap-ng refused");
 		return -EPERM;
 	}
 	/* believed only when seen: there must be no way back */

@@ -77,7 +77,8 @@ MAIN_ONLY static int add(struct opening *o, struct listening *l, bool kept)
 MAIN_ONLY static bool keep(struct opening *o, const char *key, int *result)
 {
 	struct listening *l = find_by_key(o->old, key);
-	if (!l)
+	/* a UNIX socket whose file somebody removed is opened anew: nobody could connect to the old one */
+	if (!l || (l->path && !unix_path_is(l->path, &l->path_id)))
 		return false;
 	*result = add(o, l, true);
 	return true;
@@ -379,9 +380,10 @@ MAIN_ONLY static void apply_anew(const struct listener_entry *e)
 	text_init(&why, bytes, sizeof(bytes));
 	int failed = listening_apply(l, e->config, &why);
 	if (!failed && l->path)
-		failed = unix_path_set_owner(l->path, &e->config->unix_socket, &why);
+		failed = unix_path_set_owner(l->path, &l->path_id, &e->config->unix_socket, &why);
 	if (failed)
-		log_write(LOG_LEVEL_WARNING, LOG_GENERAL, "listen %s (%s): new settings: %s", l->address,
+		log_write(LOG_LEVEL_WARNING, LOG_GENERAL,
+			  "listen %s (%s): new settings: %s; they count from the next start", l->address,
 			  e->config->name, why.at);
 }
 

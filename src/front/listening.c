@@ -8,14 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/must.h"
 #include "base/socket.h"
 #include "config/socket_options.h"
-#include "front/unix_path.h"
 #include "report/log.h"
 
 struct listening *listening_destroy(struct listening *l)
@@ -23,9 +21,7 @@ struct listening *listening_destroy(struct listening *l)
 	if (!l)
 		return NULL;
 	if (!l->passed) {
-		struct stat st;
-		if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->path_device && st.st_ino == l->path_inode &&
-		    unlink(l->path) < 0)
+		if (l->path && unix_path_is(l->path, &l->path_id) && unlink(l->path) < 0)
 			log_write(LOG_LEVEL_NOTICE, LOG_GENERAL, "remove %s: %s; the next start replaces it", l->path,
 				  strerror(errno));
 		fd_close(&l->fd);
@@ -128,12 +124,9 @@ MAIN_ONLY static int bind_unix(struct listening *l, const struct netaddr *addres
 {
 	if (address->u.local.sun_path[0] == '\0')
 		return bind(l->fd, &address->u.any, address->length) < 0 ? -errno : 0;
-	int failed = unix_path_bind(l->fd, address, &config->unix_socket, why);
-	struct stat st;
-	if (failed || lstat(address->u.local.sun_path, &st) < 0)
-		return failed ? failed : -errno;
-	l->path_device = st.st_dev;
-	l->path_inode = st.st_ino;
+	int failed = unix_path_bind(l->fd, address, &config->unix_socket, &l->path_id, why);
+	if (failed)
+		return failed;
 	l->path = strdup(address->u.local.sun_path);
 	return l->path ? 0 : -ENOMEM;
 }

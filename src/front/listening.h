@@ -12,6 +12,7 @@
 #include "base/role.h"
 #include "base/text.h"
 #include "config/config.h"
+#include "front/unix_path.h"
 #include "report/counters.h"
 
 struct acceptor;
@@ -25,10 +26,9 @@ struct listening {
 	char *address;		   /* owned: where it really listens, as text: with the port that the kernel chose */
 	int fd;			   /* owned, unless passed; -1: vacated */
 	bool is_tcp;
-	bool passed;	   /* by systemd, which keeps it: never closed or unlinked */
-	char *path;	   /* owned: the UNIX socket's file, to be removed; NULL: none */
-	dev_t path_device; /* to know whether the file is still this socket's */
-	ino_t path_inode;
+	bool passed; /* by systemd, which keeps it: never closed or unlinked */
+	char *path;  /* owned: the UNIX socket's file, to be removed; NULL: none */
+	struct unix_path_id path_id;
 	char interface[IF_NAMESIZE]; /* bound to this one; empty: none */
 	struct netaddr vacated;	     /* where it listened, after listening_vacate */
 

@@ -16,7 +16,7 @@
 #include "base/identity.h"
 
 /* How often and how long apart the folder's lock is tried: whoever else has it only looks and binds. */
-#define LOCK_TRIES 100
+#define LOCK_TRIES 10
 #define LOCK_PAUSE_NS 10000000L
 
 /* "already in use by pid 4711 (nginx)". */
@@ -49,8 +49,9 @@ MAIN_ONLY static int make_room(const struct netaddr *address, struct text *why)
 	if (lstat(path, &st) < 0) {
 		if (errno == ENOENT)
 			return 0;
-		text_add(why, strerror(errno));
-		return -errno;
+		int failed = -errno;
+		text_add(why, strerror(-failed));
+		return failed;
 	}
 	if (!S_ISSOCK(st.st_mode)) {
 		text_add(why, "the file exists and is not a socket; remove it or choose another path");
@@ -58,16 +59,18 @@ MAIN_ONLY static int make_room(const struct netaddr *address, struct text *why)
 	}
 	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (probe < 0) {
-		text_add(why, strerror(errno));
-		return -errno;
+		int failed = -errno;
+		text_add(why, strerror(-failed));
+		return failed;
 	}
 	int failed = connect(probe, &address->u.any, address->length) < 0 ? errno : 0;
 	if (failed == ECONNREFUSED || failed == ENOENT) {
 		fd_close(&probe);
 		if (unlink(path) == 0 || errno == ENOENT)
 			return 0;
-		text_printf(why, "nobody listens on the file, but it cannot be removed: %s", strerror(errno));
-		return -errno;
+		failed = -errno;
+		text_printf(why, "nobody listens on the file, but it cannot be removed: %s", strerror(-failed));
+		return failed;
 	}
 	if (failed == 0)
 		say_who(probe, why);
@@ -80,8 +83,8 @@ MAIN_ONLY static int make_room(const struct netaddr *address, struct text *why)
 }
 
 /* Locks the socket's folder, so that two who find the same stale file do not both replace it. Returns the lock's
- * descriptor; -1 when there is none to be had (the folder cannot be read: then nobody else of this user can lock it
- * either). */
+ * descriptor; -1 when there is none to be had: the folder cannot be read, or somebody holds its lock, which anybody may who
+ * can read it, and who is not waited for longer than a moment. */
 MAIN_ONLY static int lock_folder(const char *path)
 {
 	char copy[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
@@ -113,53 +116,106 @@ MAIN_ONLY static int find_owner(const struct unix_config *owner, uid_t *uid, gid
 	return 0;
 }
 
-int unix_path_set_owner(const char *path, const struct unix_config *owner, struct text *why)
+/* Sets what differs: after root was given up even the same again would be refused. `file` is an O_PATH descriptor: a link or
+ * another file put at the path in the meantime is out of reach. */
+MAIN_ONLY static int set_owner_of(int file, const struct stat *st, const struct unix_config *owner, struct text *why)
 {
 	uid_t uid;
 	gid_t gid;
-	struct stat st;
 	int failed = find_owner(owner, &uid, &gid, why);
 	if (failed)
 		return failed;
-	if (lstat(path, &st) < 0) {
-		failed = -errno;
-		text_add(why, strerror(errno));
-		return failed;
-	}
-	/* only what differs: after root was given up even the same again would be refused */
-	bool other_owner = (uid != (uid_t)-1 && uid != st.st_uid) || (gid != (gid_t)-1 && gid != st.st_gid);
-	if (other_owner && lchown(path, uid, gid) < 0) {
+	bool other_owner = (uid != (uid_t)-1 && uid != st->st_uid) || (gid != (gid_t)-1 && gid != st->st_gid);
+	if (other_owner && fchownat(file, "", uid, gid, AT_EMPTY_PATH) < 0) {
 		failed = -errno;
 		text_printf(why, "cannot give the file to user %s, group %s: %s",
 			    owner->user ? owner->user : "(as it is)", owner->group ? owner->group : "(as it is)",
-			    strerror(errno));
+			    strerror(-failed));
 		return failed;
 	}
-	if ((other_owner || (st.st_mode & 07777) != (mode_t)owner->mode) && chmod(path, (mode_t)owner->mode) < 0) {
+	char itself[64];
+	snprintf(itself, sizeof(itself), "/proc/self/fd/%d", file);
+	if ((other_owner || (st->st_mode & 07777) != (mode_t)owner->mode) && chmod(itself, (mode_t)owner->mode) < 0) {
 		failed = -errno;
-		text_printf(why, "cannot set the file's mode: %s", strerror(errno));
-		return failed;
+		text_printf(why, "cannot set the file's mode: %s", strerror(-failed));
 	}
-	return 0;
+	return failed;
 }
 
-int unix_path_bind(int fd, const struct netaddr *address, const struct unix_config *owner, struct text *why)
+/* Opens the file at the path as O_PATH. Returns the descriptor with *st, or -errno with *why. */
+MAIN_ONLY static int open_file(const char *path, struct stat *st, struct text *why)
+{
+	int file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (file >= 0 && fstat(file, st) == 0)
+		return file;
+	int failed = -errno;
+	fd_close(&file);
+	text_add(why, strerror(-failed));
+	return failed;
+}
+
+bool unix_path_is(const char *path, const struct unix_path_id *id)
+{
+	struct stat st;
+	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == id->device && st.st_ino == id->inode;
+}
+
+int unix_path_set_owner(const char *path, const struct unix_path_id *id, const struct unix_config *owner,
+			struct text *why)
+{
+	struct stat st;
+	int file = open_file(path, &st, why);
+	if (file < 0)
+		return file;
+	int failed = -ESTALE;
+	if (st.st_dev == id->device && st.st_ino == id->inode)
+		failed = set_owner_of(file, &st, owner, why);
+	else
+		text_add(why, "another file stands at its path");
+	fd_close(&file);
+	return failed;
+}
+
+/* The file is made with the socket's mode: closed to all others until it has its owner. */
+MAIN_ONLY static int bind_closed(int fd, const struct netaddr *address)
+{
+	if (fchmod(fd, 0600) < 0)
+		return -errno;
+	return bind(fd, &address->u.any, address->length) < 0 ? -errno : 0;
+}
+
+MAIN_ONLY static int bind_or_replace(int fd, const struct netaddr *address, struct text *why)
+{
+	int failed = bind_closed(fd, address);
+	if (failed == -EADDRINUSE) {
+		int lock = lock_folder(address->u.local.sun_path);
+		failed = make_room(address, why);
+		if (!failed)
+			failed = bind_closed(fd, address);
+		fd_close(&lock);
+	}
+	if (failed && why->length == 0)
+		text_add(why, strerror(-failed));
+	return failed;
+}
+
+int unix_path_bind(int fd, const struct netaddr *address, const struct unix_config *owner, struct unix_path_id *id,
+		   struct text *why)
 {
 	const char *path = address->u.local.sun_path;
-	int lock = lock_folder(path);
-	int failed = make_room(address, why);
+	int failed = bind_or_replace(fd, address, why);
 	if (failed)
-		goto done;
-	/* the file is made with the socket's mode: closed to all others until it has its owner */
-	if (fchmod(fd, 0600) < 0 || bind(fd, &address->u.any, address->length) < 0) {
-		failed = -errno;
-		text_add(why, strerror(errno));
-		goto done;
-	}
-	failed = unix_path_set_owner(path, owner, why);
-	if (failed)
+		return failed;
+	struct stat st;
+	int file = open_file(path, &st, why);
+	if (file < 0)
+		return file;
+	failed = S_ISSOCK(st.st_mode) ? set_owner_of(file, &st, owner, why) : -ESTALE;
+	if (failed == -ESTALE)
+		text_add(why, "another file was put at its path");
+	else if (failed)
 		unlink(path);
-done:
-	fd_close(&lock);
+	*id = (struct unix_path_id){.device = st.st_dev, .inode = st.st_ino};
+	fd_close(&file);
 	return failed;
 }

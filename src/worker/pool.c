@@ -153,9 +153,13 @@ uint64_t pool_stuck_ms(struct pool *p, unsigned worker, uint64_t now_ms)
 		w->lying_since_ms = 0;
 		return now_ms > began ? now_ms - began : 0;
 	}
-	if (queue_length(&w->queue) == 0 && atomic_load(&w->commands) == 0)
+	/* A look in between may find work that came just now, each time: it lies only if it is the same. */
+	unsigned taken = queue_taken(&w->queue);
+	if (queue_length(&w->queue) == 0 && atomic_load(&w->commands) == 0) {
 		w->lying_since_ms = 0;
-	else if (!w->lying_since_ms)
+	} else if (!w->lying_since_ms || w->lying_at != taken) {
 		w->lying_since_ms = now_ms;
+		w->lying_at = taken;
+	}
 	return w->lying_since_ms ? now_ms - w->lying_since_ms : 0;
 }

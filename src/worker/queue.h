@@ -23,6 +23,12 @@ void queue_fini(struct queue *q);
 /* How many wait. Exact for the writer's idea of room and the reader's of work. Thread: main or the worker. */
 unsigned queue_length(const struct queue *q);
 
+/* How many were ever taken, modulo 2^32: moves on while the worker takes. Thread: main. */
+static inline unsigned queue_taken(const struct queue *q)
+{
+	return atomic_load_explicit(&q->head, memory_order_relaxed);
+}
+
 static inline bool queue_full(const struct queue *q)
 {
 	return queue_length(q) >= HANDOFF_QUEUE_LENGTH;

@@ -36,7 +36,8 @@ struct worker {
 
 	/* main's own */
 	uint64_t seated;
-	uint64_t lying_since_ms; /* since when its queue lies while it sleeps; 0: it does not */
+	uint64_t lying_since_ms; /* since when its queue lies, and nothing is taken, while it sleeps; 0: it does not */
+	unsigned lying_at;	 /* what queue_taken() said then */
 
 	/* the worker's own */
 	struct poller poller WORKER_FIELD;
