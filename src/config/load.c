@@ -28,8 +28,11 @@ static int build_tree(struct snapshot *snapshot, struct config_errors *errors)
 {
 	if (config_read_string(&snapshot->tree, source_text(snapshot->source)) != CONFIG_TRUE) {
 		unsigned line = (unsigned)config_error_line(&snapshot->tree);
+		unsigned last = source_last_line(snapshot->source);
 		const char *text = config_error_text(&snapshot->tree);
 		const char *at;
+		if (line > last)
+			line = last; /* where something is missing at the end libconfig names a line past it */
 		size_t n = source_line(snapshot->source, line, &at);
 		if (text && strcmp(text, "duplicate setting name") == 0)
 			text = "set twice in the same group";

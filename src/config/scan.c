@@ -261,6 +261,8 @@ static int scan_include(struct scan *s)
 
 	unsigned depth = s->source->depth;
 	int rc = source_include(s, s->bytes + name, length);
+	if (rc < 0)
+		s->source->in_setting = false;	/* wherever it was: that file is blamed, not this one */
 	s->source->depth = depth;		/* wherever the included file's scan ended */
 	s->source->nest[depth].name_length = 0; /* it may be in that file's bytes, which are gone */
 	s->at++;
@@ -280,22 +282,18 @@ static void scan_name(struct scan *s, char before)
 		return;
 	nest->name = s->bytes + begin;
 	nest->name_length = s->at - begin;
+	s->source->in_setting = true;
 }
 
-/* One token, comment or string. */
+/* One token; strings included, comments not. */
 static int scan_token(struct scan *s, unsigned base)
 {
 	char c = peek(s, 0);
+	char before = s->source->last_token;
 
-	if (c == '#' || (c == '/' && peek(s, 1) == '/')) {
-		skip_to_line_end(s);
-		return 0;
-	}
-	if (c == '/' && peek(s, 1) == '*')
-		return skip_comment(s);
+	s->source->in_setting = c == '=' || c == ':';
 	if (c == '"')
 		return scan_string(s);
-	char before = s->source->last_token;
 	s->source->last_token = c;
 	if (is_name_start(c)) {
 		scan_name(s, before);
@@ -324,6 +322,39 @@ static int scan_token(struct scan *s, unsigned base)
 		s->at++;
 		return 0;
 	}
+}
+
+static int scan_token_or_comment(struct scan *s, unsigned base)
+{
+	char c = peek(s, 0);
+
+	if (c == '#' || (c == '/' && peek(s, 1) == '/')) {
+		skip_to_line_end(s);
+		return 0;
+	}
+	if (c == '/' && peek(s, 1) == '*')
+		return skip_comment(s);
+	int rc = scan_token(s, base);
+	s->any_token = true;
+	s->source->last_mark = (struct source_mark){.file = s->file, .line = s->line};
+	return rc;
+}
+
+/* What may not be open where a file ends. */
+static int check_end(const struct scan *s, unsigned base)
+{
+	const struct source *source = s->source;
+
+	if (source->depth > base) {
+		const struct source_nest *nest = &source->nest[source->depth];
+		config_errors_add(source->errors, (struct config_place){source->files[s->file], nest->line}, NULL,
+				  "the %c of this line is never closed in this file", nest->opened_by);
+		return -EINVAL;
+	}
+	/* of the first file libconfig says it; here it would blame whatever follows the include */
+	if (s->includer && s->any_token && source->in_setting)
+		return wrong(s, source->last_mark.line, "a setting begins here and has no value in this file");
+	return 0;
 }
 
 /* The scan stands at the first byte of a line, outside of strings and comments. */
@@ -363,16 +394,12 @@ int scan_run(struct scan *s)
 			s->line += c == '\n';
 			s->at++;
 		} else {
-			rc = scan_token(s, base);
+			rc = scan_token_or_comment(s, base);
 		}
 	}
+	if (rc == 0)
+		rc = check_end(s, base);
 	if (rc < 0)
 		return rc;
-	if (s->source->depth > base) {
-		const struct source_nest *nest = &s->source->nest[s->source->depth];
-		config_errors_add(s->source->errors, (struct config_place){s->source->files[s->file], nest->line}, NULL,
-				  "the %c of this line is never closed in this file", nest->opened_by);
-		return -EINVAL;
-	}
 	return source_append(s, s->bytes + copied, s->n - copied, copied_line);
 }

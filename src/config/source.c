@@ -355,6 +355,16 @@ struct config_place source_string_place(const struct source *source, size_t i)
 	return place_of(source, &source->strings, i);
 }
 
+unsigned source_last_line(const struct source *source)
+{
+	size_t line = source->last_token ? source->lines.count : 0;
+
+	while (line > 0 && (source->lines.at[line - 1].file != source->last_mark.file ||
+			    source->lines.at[line - 1].line != source->last_mark.line))
+		line--;
+	return (unsigned)line;
+}
+
 size_t source_line(const struct source *source, unsigned line, const char **at)
 {
 	const char *p = source->text;

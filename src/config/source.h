@@ -33,6 +33,9 @@ struct config_place source_place(const struct source *source, unsigned line);
 /* Where the i-th quoted string of the whole text stands; strings that libconfig joins into one count once. */
 struct config_place source_string_place(const struct source *source, size_t i);
 
+/* The line of the whole text on which the last token ends, comments not counted; 0 when there is none. */
+unsigned source_last_line(const struct source *source);
+
 /* Borrows the line of the whole text and returns its length, without the newline and the white space around it. */
 size_t source_line(const struct source *source, unsigned line, const char **at);
 

@@ -52,7 +52,9 @@ struct source {
 	unsigned depth;
 	unsigned tokens;
 	size_t bytes_read;
-	char last_token; /* '"' for a string, else its first byte; NUL before the first */
+	char last_token;	      /* '"' for a string, else its first byte; NUL before the first */
+	struct source_mark last_mark; /* where that token ended */
+	bool in_setting;	      /* that token was a setting's name, or what stands between it and its value */
 };
 
 /* One file that is being scanned. */
@@ -69,6 +71,7 @@ struct scan {
 	size_t n;
 	size_t at;
 	unsigned line;
+	bool any_token;
 };
 
 /* Scans one file into its source. Returns 0, -EINVAL when what is wrong makes the rest unreadable (it is in the errors

@@ -110,6 +110,8 @@ static const struct {
 	{"workers = 1;\nworkers = 2;\n", "t.conf:2: set twice in the same group, in or before: workers = 2;"},
 	{"workers = ;\n", "t.conf:1: syntax error, in or before: workers = ;"},
 	{"a = [ 1,\n \"x\" ];\n", "t.conf:2: mismatched element type in array"},
+	{"user = \"x\";\nbad", "t.conf:2: syntax error, in or before: bad"},
+	{"user = \"x\";\nbad =\n\n# x\n/*\n*/\n", "t.conf:2: syntax error, in or before: bad ="},
 	/* numbers that it would take for others */
 	{"\nworkers = 3000000000;" ECHO, "t.conf:2: workers: 3000000000: integers go from"},
 	{"workers = 4294967297;" ECHO, "t.conf:1: workers: 4294967297: integers go from"},

@@ -256,6 +256,70 @@ START_TEST(says_why_a_file_fails)
 }
 END_TEST
 
+START_TEST(included_settings_end_in_their_file)
+{
+	static const char *const bad[] = {"a = 1;\nbad # x\n\n", "a = 1;\nbad =\n/* x */", "\nbad:\n# x\n",
+					  "a: {};\nb\n@include \"empty.conf\"\n"};
+	static const char *const good[] = {
+		"",	 "# x",		 "a = 1",  "a = true\n# x", "a = \"x\"\n",
+		"a: {}", "a = [ true ]", "a = 1,", "a = x;\n\n",    "@include \"empty.conf\"\n"};
+
+	folder_write("empty.conf", "# nothing\n");
+	folder_write("main.conf", "\n@include \"sub.conf\"\nb = 2;\n");
+	for (unsigned i = 0; i < ARRAY_LEN(good); i++) {
+		folder_write("sub.conf", good[i]);
+		source = source_destroy(source);
+		source = source_create();
+		ck_assert_msg(source_read_file(source, "main.conf", errors) == 0, "%s", good[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+		folder_write("sub.conf", bad[i]);
+		source = source_destroy(source);
+		source = source_create();
+		ck_assert_int_eq(source_read_file(source, "main.conf", errors), -EINVAL);
+		ck_assert_uint_eq(config_errors_count(errors), i + 1);
+		error_begins(i, "sub.conf:2: a setting begins here and has no value in this file");
+	}
+}
+END_TEST
+
+/* A file with one value, as one that others may not read, can be included where the value stands. */
+START_TEST(includes_a_value)
+{
+	folder_write("main.conf", "user =\n@include \"user.conf\"\n;\n");
+	folder_write("user.conf", "# empty so far\n");
+	ck_assert_int_eq(source_read_file(source, "main.conf", errors), 0);
+	folder_write("user.conf", "\"x\"\n");
+	source = source_destroy(source);
+	source = source_create();
+	ck_assert_int_eq(source_read_file(source, "main.conf", errors), 0);
+	ck_assert_str_eq(source_text(source), "user =\n\"x\"\n;\n");
+}
+END_TEST
+
+START_TEST(knows_the_last_line_that_says_something)
+{
+	static const struct {
+		const char *text;
+		unsigned line;
+	} cases[] = {
+		{"", 0}, {"\n# x\n", 0}, {"a = 1;", 1}, {"a = 1;\n\nb # c\n/* d\n */\n", 3}, {"a = \"1\n2\"\n\n", 2}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		source = source_destroy(source);
+		source = source_create();
+		ck_assert_int_eq(read_text(cases[i].text), 0);
+		ck_assert_uint_eq(source_last_line(source), cases[i].line);
+	}
+	folder_write("main.conf", "a = 1;\n@include \"sub.conf\"\n\n# x\n");
+	folder_write("sub.conf", "\nb = 1;\n\n");
+	source = source_destroy(source);
+	source = source_create();
+	ck_assert_int_eq(source_read_file(source, "main.conf", errors), 0);
+	ck_assert_uint_eq(source_last_line(source), 3);
+}
+END_TEST
+
 START_TEST(finds_cycles_through_links)
 {
 	folder_write("a.conf", "@include \"b.conf\"\n");
@@ -332,6 +396,9 @@ int main(void)
 	tcase_add_test(c, says_why_an_include_fails);
 	tcase_add_test(c, names_of_an_included_file_end_with_it);
 	tcase_add_test(c, says_why_a_file_fails);
+	tcase_add_test(c, included_settings_end_in_their_file);
+	tcase_add_test(c, includes_a_value);
+	tcase_add_test(c, knows_the_last_line_that_says_something);
 	tcase_add_test(c, finds_cycles_through_links);
 	tcase_add_test(c, bounds_depth);
 	tcase_add_test(c, bounds_files);
