@@ -261,8 +261,6 @@ static int scan_include(struct scan *s)
 
 	unsigned depth = s->source->depth;
 	int rc = source_include(s, s->bytes + name, length);
-	if (rc < 0)
-		s->source->in_setting = false;	/* wherever it was: that file is blamed, not this one */
 	s->source->depth = depth;		/* wherever the included file's scan ended */
 	s->source->nest[depth].name_length = 0; /* it may be in that file's bytes, which are gone */
 	s->at++;
@@ -353,7 +351,8 @@ static int check_end(const struct scan *s, unsigned base)
 	}
 	/* of the first file libconfig says it; here it would blame whatever follows the include */
 	if (s->includer && s->any_token && source->in_setting)
-		return wrong(s, source->last_mark.line, "a setting begins here and has no value in this file");
+		return wrong(s, source->last_mark.line,
+			     "a setting stands here without its value; it ends in the file in which it begins");
 	return 0;
 }
 
@@ -399,7 +398,9 @@ int scan_run(struct scan *s)
 	}
 	if (rc == 0)
 		rc = check_end(s, base);
-	if (rc < 0)
+	if (rc < 0) {
+		s->source->in_setting = false; /* this file is blamed, not the one that includes it too */
 		return rc;
+	}
 	return source_append(s, s->bytes + copied, s->n - copied, copied_line);
 }

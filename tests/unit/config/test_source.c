@@ -278,8 +278,24 @@ START_TEST(included_settings_end_in_their_file)
 		source = source_create();
 		ck_assert_int_eq(source_read_file(source, "main.conf", errors), -EINVAL);
 		ck_assert_uint_eq(config_errors_count(errors), i + 1);
-		error_begins(i, "sub.conf:2: a setting begins here and has no value in this file");
+		error_begins(i, "sub.conf:2: a setting stands here without its value");
 	}
+}
+END_TEST
+
+START_TEST(blames_one_file_for_a_setting_without_value)
+{
+	ck_assert_int_eq(mkdir("d", 0700), 0);
+	folder_write("main.conf", "@include \"sub.conf\"\n");
+	folder_write("sub.conf", "a = 1;\n@include \"d\"\n");
+	folder_write("d/1.conf", "b = ");
+	folder_write("d/2.conf", "b /*");
+	folder_write("d/3.conf", "c: {\nd");
+	ck_assert_int_eq(source_read_file(source, "main.conf", errors), -EINVAL);
+	error_begins(0, "d/1.conf:1: a setting stands here without its value");
+	error_begins(1, "d/2.conf:1: a comment begins here");
+	error_begins(2, "d/3.conf:1: the { of this line is never closed");
+	ck_assert_uint_eq(config_errors_count(errors), 3);
 }
 END_TEST
 
@@ -397,6 +413,7 @@ int main(void)
 	tcase_add_test(c, names_of_an_included_file_end_with_it);
 	tcase_add_test(c, says_why_a_file_fails);
 	tcase_add_test(c, included_settings_end_in_their_file);
+	tcase_add_test(c, blames_one_file_for_a_setting_without_value);
 	tcase_add_test(c, includes_a_value);
 	tcase_add_test(c, knows_the_last_line_that_says_something);
 	tcase_add_test(c, finds_cycles_through_links);
