@@ -31,7 +31,7 @@ int socket_set_int(int fd, int level, int option, int value) MUST_CHECK;
 /* Makes closing a TCP socket send a reset. */
 void socket_reset_at_close(int fd);
 
-/* How many bytes the peer has not confirmed yet. */
+/* How much of TCP's sequence the peer has not confirmed yet: bytes, and the end as one more. */
 size_t socket_unsent(int fd);
 
 /* The socket's pending error, cleared, as -errno; 0: none. */

@@ -7,6 +7,10 @@
 
 #define LISTEN_FORMS "write ADDRESS:PORT, [IPV6]:PORT, *:PORT, unix:/PATH, unix:@NAME or systemd:NAME"
 #define UPSTREAM_FORMS "write HOST:PORT, ADDRESS:PORT, [IPV6]:PORT, unix:/PATH or unix:@NAME"
+#define LISTEN_KINDS                                                                                                   \
+	"the kind before the first colon is not known: only unix: and systemd: are, and TCP is written without one; "
+#define UPSTREAM_KINDS "the kind before the first colon is not known: only unix: is, and TCP is written without one; "
+#define UNIX_TEXT_MAX 4095 /* a path before it is collapsed */
 #define LABEL_MAX 63
 #define HOST_MAX 253
 
@@ -88,13 +92,63 @@ static int split(struct parts *to, const char *text, const char *forms, const ch
 	return parse_port(&to->port, rest + 1, why);
 }
 
+/* Whether the text begins with a word and a colon as other programs' addresses do: "udp:*:53", "http://x". A host with a
+ * port, or with two by mistake, does not, and an IPv6 address without brackets neither. */
+static bool has_unknown_kind(const char *text)
+{
+	const char *colon = strchr(text, ':');
+	const char *rest = colon + 1;
+	bool all_hex = true;
+
+	if (!colon || colon == text)
+		return false;
+	for (const char *c = text; c < colon; c++) {
+		bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
+		if (!letter && (c == text || (!is_digit(*c) && *c != '+' && *c != '-')))
+			return false;
+		all_hex = all_hex && (is_digit(*c) || strchr("abcdefABCDEF", *c));
+	}
+	if (all_hex)
+		return false;
+	size_t digits = strspn(rest, "0123456789");
+	return rest[0] == '/' || rest[0] == '@' || (strchr(rest, ':') && rest[digits] != ':');
+}
+
+/* Makes one text of all that name the same file: "//" and "/./" become "/", one at the end goes. Links and ".." stay,
+ * which only the file system knows. `to` has room for one byte more than `from` needs. Returns the length. */
+static size_t collapse_path(char *to, const char *from)
+{
+	size_t n = 0;
+
+	while (*from) {
+		size_t part = strcspn(from, "/");
+		if (part > 0 && !(part == 1 && from[0] == '.')) {
+			to[n++] = '/';
+			memcpy(to + n, from, part);
+			n += part;
+		}
+		from += part + (from[part] == '/');
+	}
+	to[n] = '\0';
+	return n;
+}
+
 /* An address that can be written back: what would have to be escaped in a path is a slip, or worse. */
 static int parse_unix(struct endpoint *to, const char *name, const char **why)
 {
+	char path[UNIX_TEXT_MAX + 2];
 	size_t n = strlen(name);
 
 	if (name[0] != '/' && name[0] != '@')
 		return wrong(why, "a UNIX address is a path that begins with /, or @ and a name");
+	if (name[0] == '/' && n > UNIX_TEXT_MAX)
+		return wrong(why, "the UNIX address is too long; 107 bytes are allowed");
+	if (name[0] == '/') {
+		n = collapse_path(path, name);
+		name = path;
+		if (n == 0)
+			return wrong(why, "the path names no file");
+	}
 	int rc = netaddr_parse_unix(&to->address, name, n);
 	if (rc == -ENAMETOOLONG)
 		return wrong(why, "the UNIX address is too long; 107 bytes are allowed");
@@ -177,6 +231,8 @@ int endpoint_parse_listen(struct endpoint *to, const char *text, const char **wh
 		rc = parse_unix(&e, text + 5, why);
 	} else if (strncmp(text, "systemd:", 8) == 0) {
 		rc = parse_systemd(&e, text + 8, why);
+	} else if (has_unknown_kind(text)) {
+		rc = wrong(why, LISTEN_KINDS LISTEN_FORMS);
 	} else {
 		rc = split(&parts, text, LISTEN_FORMS, why);
 		if (rc == 0 && parts.interface)
@@ -269,6 +325,8 @@ int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **
 
 	if (strncmp(text, "unix:", 5) == 0) {
 		rc = parse_unix(&e, text + 5, why);
+	} else if (has_unknown_kind(text)) {
+		rc = wrong(why, UPSTREAM_KINDS UPSTREAM_FORMS);
 	} else {
 		rc = split(&parts, text, UPSTREAM_FORMS, why);
 		if (rc == 0 && parts.interface)
@@ -294,8 +352,10 @@ int endpoint_parse_server(struct netaddr *to, const char *text, const char **why
 {
 	const char *forms =
 		"a DNS server is an address, with a port or not; write 10.0.0.53, 10.0.0.53:5353, ::1 or [::1]:5353";
+	const char *no_zone = "a name server needs an address without a zone, which a link-local one cannot do without";
 	struct parts parts = {.host = text, .host_n = strlen(text), .port = 53};
 	const char *colon = strchr(text, ':');
+	struct netaddr address;
 	int rc;
 
 	if (text[0] == '[' || (colon && !strchr(colon + 1, ':'))) {
@@ -305,6 +365,9 @@ int endpoint_parse_server(struct netaddr *to, const char *text, const char **why
 		if (parts.interface || parts.port == 0)
 			return wrong(why, forms);
 	}
+	if (memchr(parts.host, '%', parts.host_n) ||
+	    (netaddr_parse_ip(&address, parts.host, parts.host_n, 0) == 0 && is_link_local(&address)))
+		return wrong(why, no_zone);
 	rc = parse_ip(to, &parts, why);
 	return rc == -ENOENT ? wrong(why, forms) : rc;
 }

@@ -33,7 +33,8 @@ struct endpoint {
  *   "[::]:80" "0.0.0.0:80"                          all addresses of one family; "[::]" is IPv6 only
  *   "*:80"                                          one socket of each family
  *   "0.0.0.0%eth0:80" "[::]%eth0:80" "*%eth0:80"    bound to an interface
- *   "unix:/run/x.sock" "unix:@name"                 UNIX stream; @ is the abstract namespace
+ *   "unix:/run/x.sock" "unix:@name"                 UNIX stream; @ is the abstract namespace. Of a path's "//", "/./"
+ *                                                   and "/" at the end one "/" or nothing is left
  *   "systemd:web"                                   sockets passed by systemd under this name
  * Returns 0, or -EINVAL with *why (static text: what is wrong; what is allowed). `to` is untouched on failure. */
 int endpoint_parse_listen(struct endpoint *to, const char *text, const char **why) MUST_CHECK;
@@ -43,7 +44,7 @@ int endpoint_parse_listen(struct endpoint *to, const char *text, const char **wh
 int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **why) MUST_CHECK;
 
 /* Reads the address of a DNS server: "10.0.0.53", "10.0.0.53:5353", "::1", "[::1]:5353"; the port is 53 when there is
- * none. Returns as above. */
+ * none. A link-local address is none, since c-ares takes no zone ("%eth0"). Returns as above. */
 int endpoint_parse_server(struct netaddr *to, const char *text, const char **why) MUST_CHECK;
 
 /* The canonical text: what parses to the same endpoint again. Two endpoints are the same if their texts are. */

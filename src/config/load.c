@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/must.h"
 #include "config/config_priv.h"
 #include "config/option_parse.h"
+#include "config/overlap.h"
 #include "config/schema.h"
 
 /* Numbers the strings of the tree in the order of the text, as the scan has numbered them: libconfig gives a string
@@ -132,82 +132,6 @@ static void load_listener(struct option_parse *p, struct listener_config *listen
 	option_parse_leave(p, where);
 }
 
-/* One endpoint of all listeners, for finding the same one twice. */
-struct claim {
-	const struct endpoint *endpoint; /* borrowed from the listener */
-	const struct listener_config *listener;
-	struct config_place place;
-	unsigned order; /* in the file */
-	char *text;	/* owned */
-};
-
-static int by_text(const void *a, const void *b)
-{
-	const struct claim *claim_a = a;
-	const struct claim *claim_b = b;
-	int order = strcmp(claim_a->text, claim_b->text);
-
-	return order ? order : claim_a->order < claim_b->order ? -1 : 1;
-}
-
-/* Port 0 is a port of its own each time. */
-static bool may_repeat(const struct endpoint *e)
-{
-	return (e->kind == ENDPOINT_ADDRESS || e->kind == ENDPOINT_ANY) && e->address.u.any.sa_family != AF_UNIX &&
-	       netaddr_port(&e->address) == 0;
-}
-
-static void report_twice(struct option_parse *p, const struct claim *first, const struct claim *again)
-{
-	size_t where = option_parse_enter(p, again->listener->name);
-
-	option_parse_error(p, again->place, "listen", "\"%.120s\" is listened on already by listener %s (%s:%u)",
-			   again->text, first->listener->name, first->place.file ? first->place.file : "",
-			   first->place.line);
-	option_parse_leave(p, where);
-}
-
-static void check_claims(struct option_parse *p, struct claim *claims, size_t count)
-{
-	qsort(claims, count, sizeof(*claims), by_text);
-	for (size_t i = 1; i < count; i++) {
-		if (strcmp(claims[i - 1].text, claims[i].text) == 0 && !may_repeat(claims[i].endpoint))
-			report_twice(p, &claims[i - 1], &claims[i]);
-	}
-}
-
-/* Only called when all endpoints were read. */
-static void check_endpoints(struct option_parse *p, const struct config *c)
-{
-	struct claim *claims;
-	size_t total = 0, count = 0;
-
-	for (unsigned i = 0; i < c->listener_count; i++)
-		total += c->listeners[i].listen.count;
-	claims = calloc(total ? total : 1, sizeof(*claims));
-	if (!claims) {
-		p->no_memory = true;
-		return;
-	}
-	for (unsigned i = 0; i < c->listener_count && !p->no_memory; i++) {
-		const struct listener_config *listener = &c->listeners[i];
-		for (unsigned k = 0; k < listener->listen.count && !p->no_memory; k++) {
-			char buffer[NETADDR_TEXT_BYTES + IF_NAMESIZE];
-			struct text t;
-			text_init(&t, buffer, sizeof(buffer));
-			endpoint_add_text(&t, &listener->endpoints[k]);
-			claims[count] = (struct claim){&listener->endpoints[k], listener, listener->listen.places[k],
-						       (unsigned)count, strdup(t.at)};
-			p->no_memory = !claims[count++].text;
-		}
-	}
-	if (!p->no_memory)
-		check_claims(p, claims, count);
-	for (size_t i = 0; i < count; i++)
-		free(claims[i].text);
-	free(claims);
-}
-
 static void load_listeners(struct option_parse *p, struct config *c, const config_setting_t *root)
 {
 	const config_setting_t *setting = config_setting_get_member(root, schema_listeners.name);
@@ -240,7 +164,7 @@ static void load_listeners(struct option_parse *p, struct config *c, const confi
 	for (int i = 0; i < count && !p->no_memory; i++)
 		load_listener(p, &c->listeners[i], config_setting_get_elem(setting, (unsigned)i));
 	if (!p->no_memory && config_errors_count(p->errors) == before)
-		check_endpoints(p, c);
+		overlap_check(p, c);
 	option_parse_leave(p, where);
 }
 

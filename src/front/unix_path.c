@@ -12,12 +12,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/identity.h"
 
 /* How often and how long apart the folder's lock is tried: whoever else has it only looks and binds. */
 #define LOCK_TRIES 10
 #define LOCK_PAUSE_NS 10000000L
+
+/* After a lock that was not to be had, none is waited for again for so long. */
+#define LOCK_AGAIN_MS 1000
 
 /* "already in use by pid 4711 (nginx)". */
 MAIN_ONLY static void say_who(int connected, struct text *why)
@@ -87,15 +91,20 @@ MAIN_ONLY static int make_room(const struct netaddr *address, struct text *why)
  * can read it, and who is not waited for longer than a moment. */
 MAIN_ONLY static int lock_folder(const char *path)
 {
+	static uint64_t waited_ms; /* one wait counts for all sockets that are opened together */
 	char copy[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
 	snprintf(copy, sizeof(copy), "%s", path);
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 			return fd;
+		if (waited_ms && clock_now_ms() - waited_ms < LOCK_AGAIN_MS)
+			break;
 		struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
 		nanosleep(&pause, NULL);
 	}
+	if (fd >= 0)
+		waited_ms = clock_now_ms();
 	fd_close(&fd);
 	return -1;
 }

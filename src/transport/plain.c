@@ -10,7 +10,8 @@ WORKER_ONLY static ssize_t plain_read(struct stream *s, void *to, size_t n)
 {
 	ssize_t got = recv(s->fd, to, n, 0);
 	if (got < 0) {
-		s->can_read = errno != EAGAIN;
+		if (errno == EAGAIN)
+			stream_read_dry_done(s);
 		return -errno;
 	}
 	/* Less than was asked for: TCP's queue is dry, and what comes next brings an edge of its own. */

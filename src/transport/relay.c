@@ -30,7 +30,7 @@ enum relay_result relay_pump(struct stream *from, struct stream *to, uint8_t *sc
 			to->end_wanted = true;
 			continue;
 		}
-		copied += (size_t)got;
+		copied += stream_read_cost(got);
 		failed = stream_send(to, scratch, (size_t)got);
 		if (failed) {
 			*error = failed;

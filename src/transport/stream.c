@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/must.h"
 #include "base/poller.h"
+#include "base/socket.h"
 
 void stream_init(struct stream *s)
 {
@@ -33,6 +34,8 @@ void stream_note(struct stream *s, unsigned events)
 	if (events & (POLLER_WRITE | POLLER_HANGUP))
 		s->can_write = true;
 	/* the end's edge may have come with the data's: no further one will tell of it */
+	if (events & (POLLER_END | POLLER_HANGUP))
+		s->end_near = true;
 	if (events & (POLLER_END | POLLER_HANGUP | POLLER_URGENT))
 		s->read_dry = true;
 	if (events & POLLER_HANGUP)
@@ -114,6 +117,17 @@ int stream_send(struct stream *s, const void *from, size_t n)
 	if (done == n)
 		return 0;
 	return hold(s, (const uint8_t *)from + done, n - done);
+}
+
+size_t stream_unconfirmed(const struct stream *s)
+{
+	if (!s->is_tcp || !stream_is_open(s))
+		return 0;
+	size_t n = socket_unsent(s->fd);
+	/* the end itself takes a place in TCP's sequence of bytes */
+	if (n > 0 && s->end_sent)
+		n--;
+	return n < s->bytes_out ? n : s->bytes_out;
 }
 
 int stream_flush(struct stream *s)

@@ -53,6 +53,7 @@ struct stream {
 	bool can_read : 1;   /* a read may bring something: set by readiness, cleared by reading dry */
 	bool can_write : 1;  /* likewise */
 	bool read_dry : 1;   /* read until EAGAIN: a short read does not mean that nothing is left */
+	bool end_near : 1;   /* an end or a hang-up was told: no further edge will */
 	bool hung_up : 1;    /* the descriptor reported a hang-up or an error */
 	bool was_reset : 1;  /* a write met the peer's reset: what can still be read does not end cleanly */
 	bool read_ended : 1; /* the peer's clean end was read */
@@ -71,11 +72,26 @@ static inline bool stream_is_open(const struct stream *s)
 	return s->fd >= 0;
 }
 
+/* After a read that returned -EAGAIN: what made reading to the end necessary is over, unless the end is near. */
+static inline void stream_read_dry_done(struct stream *s)
+{
+	s->can_read = false;
+	s->read_dry = !s->is_tcp || s->end_near;
+}
+
 /* Notes what the poller said of the descriptor (POLLER_ bits, edge-triggered). */
 void stream_note(struct stream *s, unsigned events) WORKER_ONLY;
 
 /* Reads up to `n` bytes. Returns how many; 0 at the peer's clean end (again at each call); -EAGAIN; -errno. */
 ssize_t stream_read(struct stream *s, void *to, size_t n) MUST_CHECK WORKER_ONLY;
+
+/* What a read counts against a turn's budget at least: a system call is not cheaper for bringing little. */
+#define STREAM_READ_COST_BYTES 4096U
+
+static inline size_t stream_read_cost(ssize_t got)
+{
+	return got > (ssize_t)STREAM_READ_COST_BYTES ? (size_t)got : STREAM_READ_COST_BYTES;
+}
 
 /* How many bytes stream_send takes now. */
 size_t stream_room(const struct stream *s) WORKER_ONLY;
@@ -89,6 +105,10 @@ static inline size_t stream_held(const struct stream *s)
 {
 	return s->held_to - s->held_from;
 }
+
+/* Bytes that the kernel has taken and a TCP peer has not confirmed: a reset would take them back. 0 over a UNIX socket, where
+ * the peer has them. */
+size_t stream_unconfirmed(const struct stream *s) WORKER_ONLY;
 
 /* Sends what is held, and the end if it was asked for. Returns 0 when all is out, -EAGAIN, -errno. */
 int stream_flush(struct stream *s) MUST_CHECK WORKER_ONLY;

@@ -13,20 +13,27 @@
 /* Bytes thrown away in one turn. */
 #define DISCARD_A_TURN (4U * STREAM_HELD_MAX_BYTES)
 
-/* A close that never became a connection: no memory, or the poller refused it. */
+/* What every connection gives back at its end, and counts. */
+WORKER_ONLY static void give_back(struct worker *w, struct account *account, unsigned descriptors,
+				  enum close_reason reason)
+{
+	counter_add(&w->counters.reasons[reason], 1);
+	counter_add(&w->counters.closed, 1);
+	atomic_fetch_sub_explicit(&account->open, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(w->descriptors, descriptors, memory_order_relaxed);
+	doorbell_ring(w->doorbell);
+}
+
+/* A connection that never came to be: no memory, or the poller refused it. */
 WORKER_ONLY static void refuse(struct worker *w, struct seat *seat)
 {
 	conn_report_refused(seat, CLOSE_no_memory);
 	if (seat->is_tcp)
 		socket_reset_at_close(seat->fd);
 	fd_close(&seat->fd);
-	atomic_fetch_sub_explicit(w->descriptors, seat->descriptors, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&seat->account->open, 1, memory_order_relaxed);
+	give_back(w, seat->account, seat->descriptors, CLOSE_no_memory);
 	account_unref(seat->account);
 	config_unref(seat->config);
-	counter_add(&w->counters.reasons[CLOSE_no_memory], 1);
-	counter_add(&w->counters.closed, 1);
-	doorbell_ring(w->doorbell);
 }
 
 static void idle_or_linger(struct timer *t, uint64_t now_ms);
@@ -101,12 +108,14 @@ void conn_open(struct worker *w, struct seat *seat)
 	service->open(c);
 }
 
+WORKER_ONLY static void finish_due(struct conn *c, uint64_t now_ms);
+
 /* One timer, set anew only when it fires: activity just notes the time. */
 WORKER_ONLY static void idle_or_linger(struct timer *t, uint64_t now_ms)
 {
 	struct conn *c = CONTAINER_OF(t, struct conn, timer);
 	if (c->phase == CONN_FINISH) {
-		conn_close(c, stream_held(&c->client.stream) > 0 ? CLOSE_linger : c->finish_reason);
+		finish_due(c, now_ms);
 		return;
 	}
 	if (c->phase == CONN_DIAL)
@@ -115,6 +124,15 @@ WORKER_ONLY static void idle_or_linger(struct timer *t, uint64_t now_ms)
 		start_idle_timer(c);
 	else
 		conn_close(c, CLOSE_idle);
+}
+
+/* When the connection was cut already, that stays the reason. */
+WORKER_ONLY static void client_failed(struct conn *c, int error)
+{
+	if (c->cut)
+		conn_close(c, c->finish_reason);
+	else
+		conn_fail(c, error);
 }
 
 /* Reads what the client sends and drops it. Returns true at the client's end. */
@@ -128,10 +146,10 @@ WORKER_ONLY static bool throw_away(struct conn *c)
 		if (got == -EAGAIN)
 			return false;
 		if (got < 0) {
-			conn_fail(c, (int)got);
+			client_failed(c, (int)got);
 			return false;
 		}
-		thrown += (size_t)got;
+		thrown += stream_read_cost(got);
 	}
 	conn_again(c);
 	return false;
@@ -143,17 +161,43 @@ void conn_discard(struct conn *c)
 		conn_close(c, CLOSE_client_closed);
 }
 
+/* A reset overtakes what the client has not got yet: it waits until that is out. */
+WORKER_ONLY static bool may_close(const struct conn *c)
+{
+	return !close_reason_facts[c->finish_reason].resets || stream_unconfirmed(&c->client.stream) == 0;
+}
+
+/* The kernel tells nobody when the last byte was confirmed: looked at again after this long. */
+#define CONFIRMED_POLL_MS 20
+
 WORKER_ONLY static void finish_go(struct conn *c)
 {
 	struct stream *s = &c->client.stream;
 	int failed = stream_flush(s);
 	if (failed && failed != -EAGAIN) {
-		conn_fail(c, failed);
+		client_failed(c, failed);
 		return;
 	}
-	/* a reset would overtake what the client has not got yet: it comes when that is out, or with the timer */
-	if (throw_away(c) && !failed && !(close_reason_facts[c->finish_reason].resets && socket_unsent(s->fd) > 0))
+	bool client_ended = throw_away(c);
+	if (c->phase != CONN_FINISH || failed || !(client_ended || c->cut))
+		return;
+	if (may_close(c)) {
 		conn_close(c, c->finish_reason);
+		return;
+	}
+	uint64_t look_ms = worker_now_ms(c->worker) + CONFIRMED_POLL_MS;
+	timer_start(&c->worker->timers, &c->timer, look_ms < c->finish_ms ? look_ms : c->finish_ms);
+}
+
+/* The linger timer, or a look whether all is confirmed. */
+WORKER_ONLY static void finish_due(struct conn *c, uint64_t now_ms)
+{
+	bool unsent = stream_held(&c->client.stream) > 0;
+	if (now_ms < c->finish_ms)
+		finish_go(c);
+	else
+		conn_close(c,
+			   unsent && !close_reason_facts[c->finish_reason].is_error ? CLOSE_linger : c->finish_reason);
 }
 
 WORKER_ONLY static void service_go(struct conn *c)
@@ -229,6 +273,8 @@ uint8_t *conn_scratch(struct conn *c)
 
 ssize_t conn_read(struct conn *c, void *to, size_t n)
 {
+	if (c->phase == CONN_CLOSED)
+		return -EPIPE;
 	return stream_read(&c->client.stream, to, n);
 }
 
@@ -244,18 +290,20 @@ size_t conn_pending(const struct conn *c)
 
 int conn_send(struct conn *c, const void *from, size_t n)
 {
+	if (c->phase == CONN_CLOSED)
+		return -EPIPE;
 	return stream_send(&c->client.stream, from, n);
 }
 
 void conn_again(struct conn *c)
 {
-	if (list_empty(&c->again))
+	if (c->phase != CONN_CLOSED && list_empty(&c->again))
 		list_append(&c->worker->again, &c->again);
 }
 
 void conn_dial(struct conn *c, const struct endpoint *upstreams, unsigned count, uint64_t first)
 {
-	must(c->phase == CONN_SERVICE);
+	must(c->phase == CONN_SERVICE && c->service->connected);
 	c->phase = CONN_DIAL;
 	dial_start(c, upstreams, count, first);
 }
@@ -281,16 +329,32 @@ void conn_relay_back(struct conn *c)
 	conn_relay_go(c);
 }
 
-void conn_finish(struct conn *c, enum close_reason reason)
+WORKER_ONLY static void start_finish(struct conn *c, enum close_reason reason)
 {
 	c->phase = CONN_FINISH;
 	c->finish_reason = reason;
-	timer_start(&c->worker->timers, &c->timer, worker_now_ms(c->worker) + c->listener->timeouts.linger_ms);
+	c->finish_ms = worker_now_ms(c->worker) + c->listener->timeouts.linger_ms;
+	timer_start(&c->worker->timers, &c->timer, c->finish_ms);
+}
+
+void conn_finish(struct conn *c, enum close_reason reason)
+{
+	if (c->phase == CONN_CLOSED)
+		return;
+	start_finish(c, reason);
 	int failed = stream_end(&c->client.stream);
 	if (failed && failed != -EAGAIN)
 		conn_fail(c, failed);
 	else
 		finish_go(c);
+}
+
+void conn_cut(struct conn *c, enum close_reason reason)
+{
+	must(close_reason_facts[reason].resets);
+	start_finish(c, reason);
+	c->cut = true;
+	finish_go(c);
 }
 
 enum close_reason conn_reason_of(bool upstream, int error)
@@ -334,11 +398,7 @@ void conn_close(struct conn *c, enum close_reason reason)
 
 	counter_add(&w->counters.bytes_in, c->client.stream.bytes_in);
 	counter_add(&w->counters.bytes_out, c->client.stream.bytes_out);
-	counter_add(&w->counters.reasons[reason], 1);
-	counter_add(&w->counters.closed, 1);
-	atomic_fetch_sub_explicit(&c->account->open, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(w->descriptors, c->descriptors, memory_order_relaxed);
-	doorbell_ring(w->doorbell);
+	give_back(w, c->account, c->descriptors, reason);
 
 	list_remove(&c->node);
 	list_append(&w->dead, &c->node);

@@ -57,10 +57,12 @@ struct conn {
 	uint64_t serial;
 	uint64_t opened_ms;
 	uint64_t active_ms; /* something happened last */
+	uint64_t finish_ms; /* CONN_FINISH: when timeouts.linger is over */
 	unsigned descriptors;
 
 	enum conn_phase phase : 8;
 	enum close_reason finish_reason : 8;
+	bool cut : 1;		 /* CONN_FINISH: ends with a reset, without an end before it */
 	bool upstream_first : 1; /* the upstream ended first */
 	bool upstream_deaf : 1;	 /* it takes nothing more, but may still send */
 
@@ -78,6 +80,9 @@ void conn_go(struct conn *c) WORKER_ONLY;
 
 /* CONN_RELAY, CONN_RELAY_BACK. */
 void conn_relay_go(struct conn *c) WORKER_ONLY;
+
+/* Sends the client what is held for it, then resets it: what it got was cut off. For up to timeouts.linger. */
+void conn_cut(struct conn *c, enum close_reason reason) WORKER_ONLY;
 
 /* conn_dial's outcome: the upstream's stream is open, or why not. */
 void conn_dialed(struct conn *c) WORKER_ONLY;

@@ -64,7 +64,8 @@ WORKER_ONLY static bool pump_down(struct conn *c, enum relay_result *result)
 	int error = 0;
 	*result = relay_pump(&c->upstream.stream, &c->client.stream, c->worker->scratch, RELAY_A_TURN, &error);
 	if (*result == RELAY_FROM_FAILED) {
-		conn_close(c, conn_reason_of(true, error));
+		/* what it had sent before is still the client's, as it would be without a proxy */
+		conn_cut(c, conn_reason_of(true, error));
 		return false;
 	}
 	if (*result == RELAY_TO_FAILED)

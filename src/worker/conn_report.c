@@ -50,6 +50,13 @@ WORKER_ONLY static void add_upstream(struct text *t, const struct conn *c)
 	text_add(t, ")");
 }
 
+/* What the client got: a reset takes back what it has not confirmed. */
+WORKER_ONLY static uint64_t bytes_out(const struct conn *c, enum close_reason reason)
+{
+	const struct stream *s = &c->client.stream;
+	return s->bytes_out - (close_reason_facts[reason].resets ? stream_unconfirmed(s) : 0);
+}
+
 void conn_report_close(struct conn *c, enum close_reason reason)
 {
 	if (!log_wants(LOG_LEVEL_INFO))
@@ -75,7 +82,7 @@ void conn_report_close(struct conn *c, enum close_reason reason)
 		.upstream = c->upstream_at ? upstream.at : NULL,
 		.duration_ms = worker_now_ms(c->worker) - c->opened_ms,
 		.bytes_in = c->client.stream.bytes_in,
-		.bytes_out = c->client.stream.bytes_out,
+		.bytes_out = bytes_out(c, reason),
 		.reason = close_reason_facts[reason].name,
 		.reason_text = close_reason_facts[reason].text,
 		.is_error = close_reason_facts[reason].is_error,

@@ -72,13 +72,10 @@ WORKER_ONLY static void take_seats(struct worker *w)
 		doorbell_ring(w->doorbell);
 }
 
-WORKER_ONLY static void go_on(struct worker *w)
+WORKER_ONLY static void go_on(struct list *again)
 {
-	struct list again;
-	list_init(&again);
-	list_move_all(&again, &w->again);
 	struct list *first;
-	while ((first = list_take_first(&again)))
+	while ((first = list_take_first(again)))
 		conn_go_on(first);
 }
 
@@ -109,10 +106,15 @@ WORKER_ONLY static void turn(struct worker *w)
 	if (sleep_ms != 0)
 		atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
 
+	/* those who stopped in the turn before; who stops in this one goes on in the next */
+	struct list again;
+	list_init(&again);
+	list_move_all(&again, &w->again);
+
 	poller_dispatch(&w->poller);
+	go_on(&again);
 	take_commands(w);
 	take_seats(w);
-	go_on(w);
 	timer_wheel_run(&w->timers, w->now_ms);
 	conn_free_dead(w);
 	resolver_sweep(w->resolver);

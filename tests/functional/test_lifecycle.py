@@ -209,10 +209,10 @@ os.execvp(sys.argv[3], sys.argv[3:])
 """
 
 
-def activated(usherd, listeners, passed, **options):
-    """Starts the daemon as systemd does, with (name, socket) pairs."""
+def activated(usherd, listeners, passed, inner=(), **options):
+    """Starts the daemon as systemd does, with (name, socket) pairs; `inner` is a command before it."""
     fds = [sock.fileno() for _, sock in passed]
-    wrapper = ["/usr/bin/python3", "-c", ACTIVATE, ":".join(name for name, _ in passed), ",".join(map(str, fds))]
+    wrapper = ["/usr/bin/python3", "-c", ACTIVATE, ":".join(name for name, _ in passed), ",".join(map(str, fds)), *inner]
     return usherd(listeners, start_options={"wrapper": wrapper, "pass_fds": fds, **options})
 
 

@@ -26,6 +26,13 @@ static const struct {
 		{"[::]%eth9:80", ENDPOINT_ADDRESS, NULL},
 		{"unix:/run/x.sock", ENDPOINT_ADDRESS, NULL},
 		{"unix:/run/with space:and colon", ENDPOINT_ADDRESS, NULL},
+		{"unix://run///x/./y/././z", ENDPOINT_ADDRESS, "unix:/run/x/y/z"},
+		{"unix:/./run/x/", ENDPOINT_ADDRESS, "unix:/run/x"},
+		{"unix:/run/x//./", ENDPOINT_ADDRESS, "unix:/run/x"},
+		{"unix:/run/x/.", ENDPOINT_ADDRESS, "unix:/run/x"},
+		{"unix:/run/../x", ENDPOINT_ADDRESS, NULL},
+		{"unix:/run/.x/..y/z.", ENDPOINT_ADDRESS, NULL},
+		{"unix:@a//b/", ENDPOINT_ADDRESS, NULL},
 		{"unix:@name", ENDPOINT_ADDRESS, NULL},
 		{"unix:@a\\x00b\\\\", ENDPOINT_ADDRESS, NULL},
 		{"systemd:web", ENDPOINT_SYSTEMD, NULL},
@@ -41,7 +48,9 @@ static const struct {
 	  {"systemd:80", ENDPOINT_NAME, NULL},
 	  {"unix.:80", ENDPOINT_NAME, NULL},
 	  {"unix:/run/x.sock", ENDPOINT_ADDRESS, NULL},
+	  {"unix:/run//x.sock", ENDPOINT_ADDRESS, "unix:/run/x.sock"},
 	  {"unix:@name", ENDPOINT_ADDRESS, NULL},
+	  {"udp:80", ENDPOINT_NAME, NULL},
 };
 
 static const char *const bad_listens[] = {
@@ -80,6 +89,8 @@ static const char *const bad_listens[] = {
 	"localhost:80",
 	"unix:",
 	"unix:x",
+	"unix:/",
+	"unix:/./",
 	"unix:@",
 	"unix:@\\x",
 	"unix:@\\q",
@@ -186,6 +197,31 @@ START_TEST(refuses_upstreams)
 }
 END_TEST
 
+START_TEST(names_the_kinds)
+{
+	static const char *const unknown[] = {"udp:1.2.3.4:5", "tcp:1.2.3.4:5", "tcp:[::1]:5",
+					      "http://x:80",   "http://x",	"udp:*:53",
+					      "UNIX:/x",       "tcp:host:80",	"tcp4:1.2.3.4:5"};
+	static const char *const known[] = {"host:80:80",   "::1:80",	      "fe80::1:80",
+					    "cafe:b::1:80", "10.0.0.1:80:80", "localhost:x"};
+	struct endpoint e;
+	const char *why;
+
+	for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
+		ck_assert_int_eq(endpoint_parse_listen(&e, unknown[i], &why), -EINVAL);
+		ck_assert_msg(strstr(why, "kind") && strstr(why, "systemd:NAME"), "%s: %s", unknown[i], why);
+		ck_assert_int_eq(endpoint_parse_upstream(&e, unknown[i], &why), -EINVAL);
+		ck_assert_msg(strstr(why, "kind") && !strstr(why, "systemd:"), "%s: %s", unknown[i], why);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		ck_assert_int_eq(endpoint_parse_listen(&e, known[i], &why), -EINVAL);
+		ck_assert_msg(!strstr(why, "kind"), "%s: %s", known[i], why);
+		ck_assert_int_eq(endpoint_parse_upstream(&e, known[i], &why), -EINVAL);
+		ck_assert_msg(!strstr(why, "kind"), "%s: %s", known[i], why);
+	}
+}
+END_TEST
+
 START_TEST(fills_in)
 {
 	struct endpoint e;
@@ -249,6 +285,11 @@ START_TEST(dns_servers)
 	ck_assert_uint_eq(netaddr_port(&a), 53);
 	ck_assert_int_eq(endpoint_parse_server(&a, "[::1]:5353", &why), 0);
 	ck_assert_uint_eq(netaddr_port(&a), 5353);
+	static const char *const link_local[] = {"fe80::1%lo", "[fe80::1%lo]:53", "fe80::1", "[fe80::1]:53", "::1%lo"};
+	for (size_t i = 0; i < ARRAY_LEN(link_local); i++) {
+		ck_assert_int_eq(endpoint_parse_server(&a, link_local[i], &why), -EINVAL);
+		ck_assert_msg(strstr(why, "a name server needs an address without a zone"), "%s", link_local[i]);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		ck_assert_msg(endpoint_parse_server(&a, bad[i], &why) == -EINVAL, "%s", bad[i]);
 }
@@ -264,6 +305,7 @@ int main(void)
 	tcase_add_loop_test(c, reads_upstreams, 0, ARRAY_LEN(good_upstreams));
 	tcase_add_loop_test(c, refuses_to_listen, 0, ARRAY_LEN(bad_listens));
 	tcase_add_loop_test(c, refuses_upstreams, 0, ARRAY_LEN(bad_upstreams));
+	tcase_add_test(c, names_the_kinds);
 	tcase_add_test(c, fills_in);
 	tcase_add_test(c, bounds_names);
 	tcase_add_test(c, dns_servers);

@@ -192,7 +192,7 @@ static const struct {
 	{"listeners: { e: { listen = \"*:7\";\nproxy: {}; }; };", "t.conf:2: listeners.e.proxy.to: missing"},
 	{"listeners: { e: { listen = \"*:7\"; proxy: { to = [\"a:1\",\n\"b\"\n]; }; }; };",
 	 "t.conf:2: listeners.e.proxy: to: \"b\": the port is missing"},
-	{"listeners: { a: { listen = \"[::0]:7\"; echo: {}; };\nb: { listen = [ \"*:7\", \"[::]:7\" ]; echo: {}; }; };",
+	{"listeners: { a: { listen = \"[::0]:7\"; echo: {}; };\nb: { listen = [ \"*:8\", \"[::]:7\" ]; echo: {}; }; };",
 	 "t.conf:2: listeners.b.listen: \"[::]:7\" is listened on already by listener a (t.conf:1)"},
 	{"listeners: { a: { listen = [ \"unix:/x\",\n\"unix:/x\" ]; echo: {}; }; };",
 	 "t.conf:2: listeners.a.listen: \"unix:/x\" is listened on already by listener a (t.conf:1)"},
@@ -205,6 +205,63 @@ START_TEST(says_what_is_wrong)
 	const char *line = config_errors_line(errors, 0);
 	ck_assert_msg(line && strncmp(line, bad[_i].error, strlen(bad[_i].error)) == 0, "got:    %s\nwanted: %s", line,
 		      bad[_i].error);
+}
+END_TEST
+
+#define ONE_LISTENS(list) "listeners: { a: { listen = [ " list " ]; echo: {}; }; };"
+#define OVERLAPS(again, first)                                                                                         \
+	"t.conf:1: listeners.a.listen: \"" again "\" overlaps with \"" first                                           \
+	"\" of listeners.a (t.conf:1); an address and port can be listened on once"
+
+/* What cannot be listened on together; `error` is NULL where it can. */
+static const struct {
+	const char *text;
+	const char *error;
+} overlaps[] = {
+	{"listeners: { a: { listen = \"*:80\"; echo: {}; };\nb: { listen = [\"[::1]:81\",\n\"0.0.0.0:80\"]; echo: {}; "
+	 "}; };",
+	 "t.conf:3: listeners.b.listen: \"0.0.0.0:80\" overlaps with \"*:80\" of listeners.a (t.conf:1); an address "
+	 "and "
+	 "port can be listened on once"},
+	{ONE_LISTENS("\"[::1]:80\", \"*:80\""), OVERLAPS("*:80", "[::1]:80")},
+	{ONE_LISTENS("\"*:80\", \"10.0.0.1:80\""), OVERLAPS("10.0.0.1:80", "*:80")},
+	{ONE_LISTENS("\"*:80\", \"[::]:80\""), OVERLAPS("[::]:80", "*:80")},
+	{ONE_LISTENS("\"0.0.0.0:80\", \"10.0.0.1:80\""), OVERLAPS("10.0.0.1:80", "0.0.0.0:80")},
+	{ONE_LISTENS("\"[fd00::1]:80\", \"[::]:80\""), OVERLAPS("[::]:80", "[fd00::1]:80")},
+	{ONE_LISTENS("\"*:80\", \"*%eth0:80\""), OVERLAPS("*%eth0:80", "*:80")},
+	{ONE_LISTENS("\"*%eth0:80\", \"0.0.0.0%eth1:80\", \"[::]%eth0:80\""), OVERLAPS("[::]%eth0:80", "*%eth0:80")},
+	{ONE_LISTENS("\"10.0.0.1%eth0:80\", \"10.0.0.2:80\", \"10.0.0.1:80\""),
+	 OVERLAPS("10.0.0.1:80", "10.0.0.1%eth0:80")},
+	{ONE_LISTENS("\"10.0.0.1%eth0:80\", \"0.0.0.0:80\""), OVERLAPS("0.0.0.0:80", "10.0.0.1%eth0:80")},
+	{ONE_LISTENS("\"[fe80::1%lo]:80\", \"[::]%lo:80\""), OVERLAPS("[::]%lo:80", "[fe80::1%lo]:80")},
+	{ONE_LISTENS("\"unix:/run//x\", \"unix:/run/./x/\""),
+	 "t.conf:1: listeners.a.listen: \"unix:/run/x\" is listened on already by listener a (t.conf:1)"},
+	{ONE_LISTENS("\"systemd:x\", \"systemd:x\""),
+	 "t.conf:1: listeners.a.listen: \"systemd:x\" is listened on already by listener a (t.conf:1)"},
+	{ONE_LISTENS("\"0.0.0.0:80\", \"[::]:80\""), NULL},
+	{ONE_LISTENS("\"0.0.0.0:80\", \"[::1]:80\", \"*:81\", \"10.0.0.1:82\", \"10.0.0.2:82\""), NULL},
+	{ONE_LISTENS("\"*%eth0:80\", \"*%eth1:80\", \"10.0.0.1%eth2:80\", \"[::]%eth3:80\""), NULL},
+	{ONE_LISTENS("\"10.0.0.1%eth0:80\", \"10.0.0.1%eth1:80\", \"[fe80::1%lo]:80\", \"[::]%eth2:80\""), NULL},
+	{ONE_LISTENS("\"*:0\", \"0.0.0.0:0\", \"[::]:0\", \"10.0.0.1:0\", \"10.0.0.1:0\""), NULL},
+	{ONE_LISTENS("\"unix:/x\", \"unix:@/x\", \"unix:@//x\", \"unix:/y/../x\", \"systemd:x\""), NULL},
+};
+
+START_TEST(finds_overlaps)
+{
+	if (!overlaps[_i].error) {
+		must_load(overlaps[_i].text);
+		return;
+	}
+	ck_assert_int_eq(load(overlaps[_i].text), -EINVAL);
+	ck_assert_str_eq(config_errors_line(errors, 0), overlaps[_i].error);
+	ck_assert_uint_eq(config_errors_count(errors), 1);
+}
+END_TEST
+
+START_TEST(reports_each_overlap)
+{
+	ck_assert_int_eq(load(ONE_LISTENS("\"*:80\", \"0.0.0.0:80\", \"[::1]:80\", \"*:80\"")), -EINVAL);
+	ck_assert_uint_eq(config_errors_count(errors), 3);
 }
 END_TEST
 
@@ -325,6 +382,8 @@ int main(void)
 	tcase_add_test(t, fills_in_defaults);
 	tcase_add_test(t, reads_all_types);
 	tcase_add_loop_test(t, says_what_is_wrong, 0, ARRAY_LEN(bad));
+	tcase_add_loop_test(t, finds_overlaps, 0, ARRAY_LEN(overlaps));
+	tcase_add_test(t, reports_each_overlap);
 	tcase_add_test(t, port_zero_may_repeat);
 	tcase_add_test(t, bounds_names);
 	tcase_add_test(t, collects_twenty_and_counts_the_rest);
