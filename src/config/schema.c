@@ -5,6 +5,18 @@
 
 #include "config/schema_priv.h"
 
+/* Adds an error about one option of a group. */
+static void add_error(struct config_errors *errors, struct config_place place, const char *path, const char *name,
+		      const char *what)
+{
+	char buffer[128];
+	struct text t;
+
+	text_init(&t, buffer, sizeof(buffer));
+	text_printf(&t, "%s.%s", path, name);
+	config_errors_add(errors, place, t.at, "%s", what);
+}
+
 static void check_resolver(void *values, const char *path, struct config_place place, struct config_errors *errors)
 {
 	const struct resolver_config *resolver = values;
@@ -12,12 +24,16 @@ static void check_resolver(void *values, const char *path, struct config_place p
 	for (unsigned i = 0; i < resolver->servers.count; i++) {
 		struct netaddr address;
 		const char *why;
-		if (endpoint_parse_server(&address, resolver->servers.at[i], &why) < 0)
-			config_errors_add(errors, resolver->servers.places[i], path, "servers: \"%.100s\": %s",
-					  resolver->servers.at[i], why);
+		if (endpoint_parse_server(&address, resolver->servers.at[i], &why) == 0)
+			continue;
+		char buffer[512];
+		struct text what;
+		text_init(&what, buffer, sizeof(buffer));
+		text_printf(&what, "\"%.100s\": %s", resolver->servers.at[i], why);
+		add_error(errors, resolver->servers.places[i], path, "servers", what.at);
 	}
 	if (resolver->ttl_min_ms > resolver->ttl_max_ms)
-		config_errors_add(errors, place, path, "ttl_min is greater than ttl_max");
+		add_error(errors, place, path, "ttl_min", "is greater than ttl_max");
 }
 
 static const struct option_row resolver_options[] = {
@@ -30,6 +46,7 @@ static const struct option_row resolver_options[] = {
 		.help = "The DNS servers that usherd asks for the names of upstreams: addresses such as \"10.0.0.53\" "
 			"or \"::1\", "
 			"with a port as in \"10.0.0.53:5353\" or \"[::1]:5353\" when it is not 53. "
+			"A link-local address, which needs a zone, cannot be one. "
 			"When the list is empty, those of /etc/resolv.conf are asked.",
 	},
 	{
@@ -38,9 +55,13 @@ static const struct option_row resolver_options[] = {
 		.offset = offsetof(struct resolver_config, timeout_ms),
 		.minimum = 10,
 		.maximum = MINUTE,
-		.fallback = "2s",
+		.fallback = "1s",
 		.change = CHANGE_RELOAD,
-		.help = "How long a server has for its answer before usherd asks again or asks the next one.",
+		.help = "How long a server has for its answer to the first try before usherd asks the next one or asks "
+			"again. "
+			"It doubles with each try: with 2 tries, a server that is silent takes three times as long. "
+			"Keep this sum, over all servers, below timeouts.connect, or connections end before the last "
+			"server was asked.",
 	},
 	{
 		.name = "tries",

@@ -186,8 +186,8 @@ static const struct option_row unix_options[] = {
 static const struct option_group unix_group = {
 	.name = "unix",
 	.help = "The file of a UNIX socket that this listener makes. It has no effect on TCP, on abstract names and on "
-		"sockets "
-		"that systemd passes.",
+		"sockets that systemd passes. When usherd was started as root it has given up the right to change the "
+		"file once it runs: what a reload changes here counts from the next start then.",
 	OPTIONS(unix_options),
 };
 
@@ -272,11 +272,11 @@ static const struct option_row listener_options[] = {
 		.fallback = "2min",
 		.change = CHANGE_RELOAD,
 		.help = "How long data that was sent may stay unacknowledged before the kernel cuts the connection "
-			"(TCP_USER_TIMEOUT). "
-			"A peer that keeps its window closed for as long, a reader that has paused, is cut too: raise "
-			"it for "
-			"clients that do so on purpose. It also takes the place of keepalive's count. "
-			"\"0s\" leaves it to the kernel, which tries for about 15 minutes.",
+			"(TCP_USER_TIMEOUT). It also cuts a peer that is alive and takes nothing for as long, a reader "
+			"that has paused: psql, for one, while its output waits in less. For clients that do so switch "
+			"it off with \"0s\", or make it longer than their pauses. \"0s\" leaves a peer that has "
+			"vanished to the kernel, which tries for about 15 minutes, and to keepalive, whose count this "
+			"option otherwise takes the place of.",
 	},
 	{
 		.name = "receive_buffer",

@@ -74,6 +74,18 @@ START_TEST(fills_in_defaults)
 }
 END_TEST
 
+/* c-ares doubles the time with each try: a name that no server answers for ends before its connection does. */
+START_TEST(default_lookup_fits_into_connect)
+{
+	uint64_t all = 0;
+
+	must_load(ECHO);
+	for (int i = 0; i < c->resolver.tries; i++)
+		all += c->resolver.timeout_ms << i;
+	ck_assert_uint_lt(all, c->listeners[0].timeouts.connect_ms);
+}
+END_TEST
+
 START_TEST(reads_all_types)
 {
 	must_load(
@@ -149,8 +161,10 @@ static const struct {
 	{"resolver: { servers = ( \"::1\",\n( ) ); };" ECHO,
 	 "t.conf:2: resolver.servers: element 2: expected text in quotes; found a list"},
 	{"resolver: { servers = \"a.example\"; };" ECHO,
-	 "t.conf:1: resolver: servers: \"a.example\": a DNS server is an address"},
-	{"resolver: { ttl_min = \"2h\"; };" ECHO, "t.conf:1: resolver: ttl_min is greater than ttl_max"},
+	 "t.conf:1: resolver.servers: \"a.example\": a DNS server is an address"},
+	{"resolver: { servers = [ \"::1\",\n\"fe80::1%lo\" ]; };" ECHO,
+	 "t.conf:2: resolver.servers: \"fe80::1%lo\": a name server needs an address without a zone"},
+	{"resolver: { ttl_min = \"2h\"; };" ECHO, "t.conf:1: resolver.ttl_min: is greater than ttl_max"},
 	{IN_LISTENER("receive_buffer = 65536;"),
 	 "t.conf:1: listeners.e.receive_buffer: 65536 has no unit; write \"65536B\""},
 	{IN_LISTENER("nodelay = 1;"), "t.conf:1: listeners.e.nodelay: expected true or false; found the number 1"},
@@ -380,6 +394,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, fills_in_defaults);
+	tcase_add_test(t, default_lookup_fits_into_connect);
 	tcase_add_test(t, reads_all_types);
 	tcase_add_loop_test(t, says_what_is_wrong, 0, ARRAY_LEN(bad));
 	tcase_add_loop_test(t, finds_overlaps, 0, ARRAY_LEN(overlaps));
