@@ -9,14 +9,15 @@
 #include "base/attr.h"
 #include "base/poller.h"
 #include "base/timer.h"
+#include "config/endpoint.h"
 #include "report/log.h"
 #include "worker/worker.h"
 
 /* After a failure the name is not asked for again for this long. */
 #define RETRY_MS 2000
 
-/* The longest list of servers as c-ares takes it. */
-#define SERVERS_TEXT_BYTES 2048
+/* A name that nobody has asked for in this time is forgotten when the configuration changes. */
+#define FORGET_MS 3600000
 
 /* A descriptor of c-ares. */
 struct ares_socket {
@@ -32,6 +33,7 @@ struct name {
 	struct resolver *resolver; /* borrowed */
 	struct list waiters;	   /* of struct name_waiter */
 	uint64_t expires_ms;
+	uint64_t wanted_ms; /* asked for last */
 	bool asking;
 	bool failing; /* the last renewal failed */
 	unsigned count;
@@ -41,11 +43,9 @@ struct name {
 
 struct resolver {
 	struct worker *worker; /* borrowed */
-	struct config *config; /* ref; NULL: the worker's, at the first lookup */
+	struct config *config; /* ref */
 	ares_channel channel;
-	bool open;	  /* there is a channel */
-	bool stale;	  /* make a new channel when nothing is under way */
-	bool in_callback; /* c-ares is on the stack */
+	bool open; /* there is a channel */
 	unsigned under_way;
 	struct timer timer;
 	struct list names;
@@ -56,6 +56,7 @@ struct resolver {
 static struct log_limit name_failures = LOG_LIMIT_INIT("names that did not resolve");
 
 WORKER_ONLY static void process(struct resolver *r, int read_fd, int write_fd);
+WORKER_ONLY static void ask(struct resolver *r, struct name *name);
 
 void name_waiter_init(struct name_waiter *w,
 		      void (*done)(struct name_waiter *w, const struct peer_addr *addresses, unsigned count))
@@ -70,12 +71,13 @@ WORKER_ONLY static void timer_fired(struct timer *t, uint64_t now_ms UNUSED)
 	process(CONTAINER_OF(t, struct resolver, timer), ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
-struct resolver *resolver_create(struct worker *worker)
+struct resolver *resolver_create(struct worker *worker, struct config *config)
 {
 	struct resolver *r = calloc(1, sizeof(*r));
 	if (!r)
 		return NULL;
 	r->worker = worker;
+	r->config = config_ref(config);
 	timer_init(&r->timer, timer_fired);
 	list_init(&r->names);
 	list_init(&r->sockets);
@@ -90,24 +92,25 @@ void resolver_sweep(struct resolver *r)
 		free(CONTAINER_OF(first, struct ares_socket, node));
 }
 
-/* Forgets names that are not being asked for just now. */
-WORKER_ONLY static void forget_names(struct resolver *r)
+/* Forgets names that nobody waits for, and nobody has wanted since `before_ms`. */
+WORKER_ONLY static void forget_names(struct resolver *r, uint64_t before_ms)
 {
 	struct list *next;
 	for (struct list *l = r->names.next; l != &r->names; l = next) {
 		next = l->next;
 		struct name *name = CONTAINER_OF(l, struct name, node);
-		if (name->asking)
+		if (!list_empty(&name->waiters) || name->wanted_ms >= before_ms)
 			continue;
 		list_remove(l);
 		free(name);
 	}
 }
 
+/* Gives up what is asked for: those who wait go on waiting. */
 WORKER_ONLY static void close_channel(struct resolver *r)
 {
 	if (r->open)
-		ares_destroy(r->channel); /* closes its sockets through socket_changed */
+		ares_destroy(r->channel); /* calls found, and closes its sockets through socket_changed */
 	r->open = false;
 	timer_stop(&r->timer);
 }
@@ -117,18 +120,27 @@ struct resolver *resolver_destroy(struct resolver *r)
 	if (!r)
 		return NULL;
 	close_channel(r);
-	forget_names(r);
+	forget_names(r, UINT64_MAX);
 	resolver_sweep(r);
 	config_unref(r->config);
 	free(r);
 	return NULL;
 }
 
-void resolver_reconfigure(struct resolver *r, const struct config *config UNUSED)
+void resolver_reconfigure(struct resolver *r, struct config *config)
 {
-	r->config = config_unref(r->config);
-	r->stale = true;
-	forget_names(r);
+	uint64_t now_ms = worker_now_ms(r->worker);
+	close_channel(r);
+	config_unref(r->config);
+	r->config = config_ref(config);
+	forget_names(r, now_ms > FORGET_MS ? now_ms - FORGET_MS : 0);
+	for (struct list *l = r->names.next; l != &r->names; l = l->next) {
+		struct name *name = CONTAINER_OF(l, struct name, node);
+		name->expires_ms = 0;
+		name->failing = false;
+		if (!list_empty(&name->waiters))
+			ask(r, name);
+	}
 }
 
 WORKER_ONLY static void arm_timer(struct resolver *r)
@@ -148,9 +160,7 @@ WORKER_ONLY static void process(struct resolver *r, int read_fd, int write_fd)
 {
 	if (!r->open)
 		return;
-	r->in_callback = true;
 	ares_process_fd(r->channel, read_fd, write_fd);
-	r->in_callback = false;
 	arm_timer(r);
 }
 
@@ -203,26 +213,40 @@ WORKER_ONLY static void socket_changed(void *arg, ares_socket_t fd, int readable
 	(void)!poller_add(&r->worker->poller, fd, &s->watch, what);
 }
 
+/* Returns 0 or c-ares' error. */
 WORKER_ONLY static int set_servers(struct resolver *r, const struct option_list *servers)
 {
-	char bytes[SERVERS_TEXT_BYTES];
-	struct text csv;
-	text_init(&csv, bytes, sizeof(bytes));
+	struct ares_addr_port_node *nodes = calloc(servers->count, sizeof(*nodes));
+	if (!nodes)
+		return ARES_ENOMEM;
+	int result = ARES_SUCCESS;
 	for (unsigned i = 0; i < servers->count; i++) {
-		text_add(&csv, i > 0 ? "," : "");
-		text_add(&csv, servers->at[i]);
+		struct netaddr address;
+		const char *why;
+		if (endpoint_parse_server(&address, servers->at[i], &why) < 0) {
+			result = ARES_EBADSTR; /* the configuration's check would have said so */
+			break;
+		}
+		nodes[i].next = i + 1 < servers->count ? &nodes[i + 1] : NULL;
+		nodes[i].family = address.u.any.sa_family;
+		nodes[i].udp_port = netaddr_port(&address);
+		nodes[i].tcp_port = netaddr_port(&address);
+		if (nodes[i].family == AF_INET)
+			nodes[i].addr.addr4 = address.u.in4.sin_addr;
+		else
+			memcpy(&nodes[i].addr.addr6, &address.u.in6.sin6_addr, sizeof(nodes[i].addr.addr6));
 	}
-	return csv.cut ? ARES_EBADSTR : ares_set_servers_ports_csv(r->channel, csv.at);
+	if (result == ARES_SUCCESS)
+		result = ares_set_servers_ports(r->channel, nodes);
+	free(nodes);
+	return result;
 }
 
-/* Makes the channel, anew when the settings have changed. Returns 0 or c-ares' error. */
+/* Makes the channel if there is none. Returns 0 or c-ares' error: then there is none, lest others be asked than was said. */
 WORKER_ONLY static int open_channel(struct resolver *r)
 {
-	if (r->open && !(r->stale && r->under_way == 0 && !r->in_callback))
+	if (r->open)
 		return ARES_SUCCESS;
-	close_channel(r);
-	if (!r->config)
-		r->config = config_ref(r->worker->config);
 	const struct resolver_config *settings = &r->config->resolver;
 	struct ares_options options = {
 		.timeout = (int)settings->timeout_ms,
@@ -235,8 +259,11 @@ WORKER_ONLY static int open_channel(struct resolver *r)
 	if (failed)
 		return failed;
 	r->open = true;
-	r->stale = false;
-	return settings->servers.count > 0 ? set_servers(r, &settings->servers) : ARES_SUCCESS;
+	if (settings->servers.count > 0)
+		failed = set_servers(r, &settings->servers);
+	if (failed)
+		close_channel(r);
+	return failed;
 }
 
 WORKER_ONLY static struct name *find_name(struct resolver *r, const char *text)
@@ -282,6 +309,9 @@ WORKER_ONLY static int take_addresses(struct name *name, const struct ares_addri
 		netaddr_set_port(&address, 0);
 		peer_addr_from(&name->addresses[name->count++], &address);
 	}
+	for (const struct ares_addrinfo_cname *c = found->cnames; c; c = c->next)
+		if (c->ttl < ttl_s)
+			ttl_s = c->ttl;
 	return ttl_s > 0 ? ttl_s : 0;
 }
 
@@ -294,8 +324,6 @@ WORKER_ONLY static void failed_to_find(struct name *name, int status)
 	struct worker *w = name->resolver->worker;
 	uint64_t now_ms = worker_now_ms(w);
 	name->expires_ms = now_ms + RETRY_MS;
-	if (status == ARES_EDESTRUCTION) /* given up by us */
-		return;
 	if (!log_allowed(&name_failures, now_ms))
 		return;
 	struct log_record r;
@@ -311,8 +339,10 @@ WORKER_ONLY static void found(void *arg, int status, int timeouts UNUSED, struct
 	struct resolver *r = name->resolver;
 	r->under_way--;
 	name->asking = false;
+	if (status == ARES_EDESTRUCTION)
+		return; /* given up by us: close_channel's caller asks anew */
 	if (status == ARES_SUCCESS && result && result->nodes) {
-		const struct resolver_config *settings = &r->worker->config->resolver;
+		const struct resolver_config *settings = &r->config->resolver;
 		uint64_t ttl_ms = (uint64_t)take_addresses(name, result) * 1000;
 		if (ttl_ms < settings->ttl_min_ms)
 			ttl_ms = settings->ttl_min_ms;
@@ -338,10 +368,7 @@ WORKER_ONLY static void ask(struct resolver *r, struct name *name)
 		return;
 	}
 	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-	bool nested = r->in_callback;
-	r->in_callback = true;
 	ares_getaddrinfo(r->channel, name->text, NULL, &hints, found, name);
-	r->in_callback = nested;
 	arm_timer(r);
 }
 
@@ -352,6 +379,7 @@ void resolver_lookup(struct resolver *r, const char *name_text, struct name_wait
 		waiter->done(waiter, NULL, 0);
 		return;
 	}
+	name->wanted_ms = worker_now_ms(r->worker);
 	bool fresh = worker_now_ms(r->worker) < name->expires_ms;
 	bool at_once = fresh || (name->failing && name->count > 0);
 	if (!at_once) {

@@ -16,7 +16,7 @@ struct resolver;
 struct name;
 
 /* The most addresses of one name that are used. */
-#define RESOLVER_ADDRESSES_MAX 16
+#define RESOLVER_ADDRESSES_MAX 64
 
 /* Somebody who waits for an answer; embedded. */
 struct name_waiter {
@@ -30,11 +30,11 @@ void name_waiter_init(struct name_waiter *w,
 		      void (*done)(struct name_waiter *w, const struct peer_addr *addresses, unsigned count));
 
 /* Costs no descriptor until the first name is asked for. NULL: no memory. */
-struct resolver *resolver_create(struct worker *worker);
+struct resolver *resolver_create(struct worker *worker, struct config *config);
 struct resolver *resolver_destroy(struct resolver *r) WORKER_ONLY;
 
-/* New settings count from the next lookup at which no other is under way. */
-void resolver_reconfigure(struct resolver *r, const struct config *config) WORKER_ONLY;
+/* New settings, and /etc/resolv.conf as it is now, count at once: who waits is asked for anew. What is known is old. */
+void resolver_reconfigure(struct resolver *r, struct config *config) WORKER_ONLY;
 
 /* Frees what was closed in this turn. For the worker, at the end of a turn. */
 void resolver_sweep(struct resolver *r) WORKER_ONLY;

@@ -48,11 +48,9 @@ WORKER_ONLY static void take_commands(struct worker *w)
 	unsigned commands = atomic_exchange(&w->commands, 0);
 	if (commands & 1U << WORKER_RECONFIGURE) {
 		struct config *config = atomic_exchange(&w->next_config, NULL);
-		if (config) {
-			config_unref(w->config);
-			w->config = config;
+		if (config)
 			resolver_reconfigure(w->resolver, config);
-		}
+		config_unref(config);
 	}
 	if (commands & 1U << WORKER_CLOSE_ALL)
 		conn_close_all(w, CLOSE_drain);
@@ -149,7 +147,6 @@ OUTSIDE_THE_THREAD static void release(struct worker *w)
 	free(w->scratch);
 	w->scratch = NULL;
 	w->resolver = resolver_destroy(w->resolver);
-	w->config = config_unref(w->config);
 	config_unref(atomic_exchange(&w->next_config, NULL));
 }
 
@@ -160,7 +157,6 @@ OUTSIDE_THE_THREAD int worker_start(struct worker *w, struct config *config)
 	list_init(&w->conns);
 	list_init(&w->again);
 	list_init(&w->dead);
-	w->config = config_ref(config);
 	w->now_ms = clock_now_ms();
 	timer_wheel_init(&w->timers, clock_now_ms());
 
@@ -182,7 +178,7 @@ OUTSIDE_THE_THREAD int worker_start(struct worker *w, struct config *config)
 	w->scratch = malloc(STREAM_HELD_MAX_BYTES);
 	if (!w->scratch)
 		goto fail;
-	w->resolver = resolver_create(w);
+	w->resolver = resolver_create(w, config);
 	if (!w->resolver)
 		goto fail;
 	failed = -pthread_create(&w->thread, NULL, worker_main, w);

@@ -49,7 +49,6 @@ struct worker {
 	struct list dead WORKER_FIELD;		/* closed in this turn; freed at its end */
 	uint8_t *scratch WORKER_FIELD;		/* owned: STREAM_HELD_MAX_BYTES */
 	struct resolver *resolver WORKER_FIELD; /* owned */
-	struct config *config WORKER_FIELD;	/* ref: what the worker's own settings come from */
 	bool stopping WORKER_FIELD;
 };
 

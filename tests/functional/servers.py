@@ -183,17 +183,22 @@ class Blackhole:
 
 
 class Dns:
-    """A name server: names[NAME] is a list of (address, ttl); silent names get no answer, unknown ones NXDOMAIN."""
+    """A name server: names[NAME] is a list of (address, ttl), aliases[NAME] is (NAME, ttl); silent names get no answer,
+    unknown ones NXDOMAIN, long ones are answered in full over TCP only."""
 
     def __init__(self):
         self.names = {}
+        self.aliases = {}
         self.silent = set()
+        self.long = set()
         self.queries = []  # (name, "A" or "AAAA")
         self.changed = threading.Condition()
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(("127.0.0.1", 0))
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
+        self.tcp = socket.create_server(self.sock.getsockname())
+        self.threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve, self._serve_tcp)]
+        for thread in self.threads:
+            thread.start()
 
     @property
     def address(self):
@@ -215,7 +220,19 @@ class Dns:
             if answer:
                 self.sock.sendto(answer, peer)
 
-    def _answer(self, query):
+    def _serve_tcp(self):
+        while True:
+            try:
+                sock, _ = self.tcp.accept()
+            except OSError:
+                return
+            with sock, contextlib.suppress(OSError, struct.error):
+                while True:
+                    (size,) = struct.unpack("!H", sock.recv(2, socket.MSG_WAITALL))
+                    answer = self._answer(sock.recv(size, socket.MSG_WAITALL), over_tcp=True)
+                    sock.sendall(struct.pack("!H", len(answer)) + answer)
+
+    def _answer(self, query, over_tcp=False):
         at, labels = 12, []
         while query[at]:
             labels.append(query[at + 1 : at + 1 + query[at]].decode())
@@ -229,21 +246,34 @@ class Dns:
         if name in self.silent:
             return None
         records = []
+        owner = b"\xc0\x0c"
+        while name in self.aliases:
+            name, ttl = self.aliases[name]
+            target = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+            records.append(owner + struct.pack("!HHIH", 5, 1, ttl, len(target)) + target)
+            owner = target
         for address, ttl in self.names.get(name, []):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             if (family == socket.AF_INET6) == (kind == "AAAA") and kind != "other":
                 data = socket.inet_pton(family, address)
                 type_ = 28 if kind == "AAAA" else 1
-                records.append(struct.pack("!HHHIH", 0xC00C, type_, 1, ttl, len(data)) + data)
+                records.append(owner + struct.pack("!HHIH", type_, 1, ttl, len(data)) + data)
         code = 0 if name in self.names else 3
-        header = query[:2] + struct.pack("!HHHHH", 0x8580 | code, 1, len(records), 0, 0)
+        cut = 0
+        if name in self.long and not over_tcp:
+            records, cut = [], 0x200
+        header = query[:2] + struct.pack("!HHHHH", 0x8580 | cut | code, 1, len(records), 0, 0)
         return header + query[12:question_end] + b"".join(records)
 
     def stop(self):
         with contextlib.suppress(OSError):
             self.sock.sendto(b"", self.sock.getsockname())
-        self.thread.join(5)
+        with contextlib.suppress(OSError):
+            self.tcp.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(5)
         self.sock.close()
+        self.tcp.close()
 
 
 class NotifySocket:
