@@ -97,7 +97,6 @@ static int split(struct parts *to, const char *text, const char *forms, const ch
 static bool has_unknown_kind(const char *text)
 {
 	const char *colon = strchr(text, ':');
-	const char *rest = colon + 1;
 	bool all_hex = true;
 
 	if (!colon || colon == text)
@@ -110,6 +109,7 @@ static bool has_unknown_kind(const char *text)
 	}
 	if (all_hex)
 		return false;
+	const char *rest = colon + 1;
 	size_t digits = strspn(rest, "0123456789");
 	return rest[0] == '/' || rest[0] == '@' || (strchr(rest, ':') && rest[digits] != ':');
 }
