@@ -13,7 +13,7 @@ JOBS ?= $(shell nproc)
 
 prefix ?= /usr/local
 sbindir ?= $(prefix)/sbin
-sysconfdir ?= $(if $(filter /usr,$(prefix)),/etc,$(prefix)/etc)
+sysconfdir ?= /etc
 mandir ?= $(prefix)/share/man
 docdir ?= $(prefix)/share/doc/usher
 unitdir ?= $(prefix)/lib/systemd/system

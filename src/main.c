@@ -65,10 +65,10 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_VERSION:
 			puts("usherd " USHER_VERSION);
-			return DAEMON_EXIT_OK;
+			return inspect_finish_output();
 		case 'h':
 			fputs(usage, stdout);
-			return DAEMON_EXIT_OK;
+			return inspect_finish_output();
 		default:
 			return wrong_usage(NULL, "");
 		}

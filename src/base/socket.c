@@ -44,6 +44,15 @@ int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, cons
 	return 0;
 }
 
+void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer)
+{
+	struct ucred who;
+	socklen_t length = sizeof(who);
+	peer_addr_add_text(t, peer);
+	if (peer->u.any.sa_family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
+		text_printf(t, " pid %d uid %u", (int)who.pid, (unsigned)who.uid);
+}
+
 void socket_reset_at_close(int fd)
 {
 	/* it can only fail for what is no socket; then there is nobody to reset either */

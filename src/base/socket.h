@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/attr.h"
+#include "base/netaddr.h"
 
 /* Listening sockets hand all of these down to the sockets that they accept. */
 struct socket_options {
@@ -27,6 +28,9 @@ int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, cons
 
 /* Sets one option of type int. Returns 0 or -errno. */
 int socket_set_int(int fd, int level, int option, int value) MUST_CHECK;
+
+/* Adds who is at the other end: "10.0.0.1:4711", or of a UNIX socket "unix pid 4711 uid 1000". */
+void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer);
 
 /* Makes closing a TCP socket send a reset. */
 void socket_reset_at_close(int fd);

@@ -30,7 +30,7 @@ static struct config *load(const char *path, int *code)
 	return config;
 }
 
-static int finish_output(void)
+int inspect_finish_output(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return DAEMON_EXIT_OK;
@@ -60,7 +60,7 @@ int inspect_check(const char *config_path)
 		return code;
 	print_endpoints(config);
 	config_unref(config);
-	return finish_output();
+	return inspect_finish_output();
 }
 
 int inspect_dump(const char *config_path)
@@ -71,5 +71,5 @@ int inspect_dump(const char *config_path)
 		return code;
 	config_dump(config, service_groups(), stdout);
 	config_unref(config);
-	return finish_output();
+	return inspect_finish_output();
 }

@@ -9,4 +9,7 @@ int inspect_check(const char *config_path);
 /* --dump-config: prints the configuration in effect, or what is wrong. Returns the exit code. */
 int inspect_dump(const char *config_path);
 
+/* Makes sure that what was printed has arrived. Returns the exit code. */
+int inspect_finish_output(void);
+
 #endif

@@ -21,7 +21,7 @@ MAIN_ONLY static void refuse_take_fd(struct acceptor *a, int *fd, const struct l
 	char bytes[NETADDR_TEXT_BYTES];
 	struct text who;
 	text_init(&who, bytes, sizeof(bytes));
-	peer_addr_add_text(&who, peer);
+	socket_add_peer(&who, *fd, peer);
 	struct close_facts facts = {
 		.connection = a->next_connection++,
 		.listener = l->config->name,

@@ -49,24 +49,20 @@ static const struct option_row proxy_options[] = {
 		.maximum = UPSTREAMS_MAX,
 		.fallback = "!",
 		.change = CHANGE_RELOAD,
-		.help = "The upstreams: \"10.0.0.1:80\", \"[fd00::1]:80\", \"host.example:80\", \"unix:/run/x.sock\" "
-			"or "
-			"\"unix:@name\" (the abstract namespace). Connections take turns between them. When a connect "
-			"fails the next one is tried, and every address of a name, until timeouts.connect is over; "
-			"each attempt "
-			"gets its share of that time. Names are resolved when they are needed and again when their TTL "
-			"is "
+		.help = "The upstreams: \"10.0.0.1:80\", \"[fd00::1]:80\", \"host.example:80\", "
+			"\"unix:/run/x.sock\" or \"unix:@name\" (the abstract namespace). Connections take "
+			"turns between them. When a connect fails the next one is tried, and every address of a "
+			"name, until timeouts.connect is over; each attempt gets its share of that time, and at "
+			"least 250 ms. Names are resolved when they are needed, and again when their TTL is "
 			"over.",
 	},
 };
 
 static const struct option_group proxy_group = {
 	.name = "proxy",
-	.help = "Forwards the connection to an upstream. The end of one direction is passed on while the other goes "
-		"on; a reset on one "
-		"side becomes a reset on the other. nodelay, keepalive, user_timeout and the buffer sizes count for "
-		"the upstream's "
-		"side too.",
+	.help = "Forwards the connection to an upstream. The end of one direction is passed on while the other "
+		"goes on; a reset on one side becomes a reset on the other. nodelay, keepalive, user_timeout "
+		"and the buffer sizes count for the upstream's side too.",
 	.options = proxy_options,
 	.option_count = ARRAY_LEN(proxy_options),
 	.struct_bytes = sizeof(struct proxy_values),

@@ -105,6 +105,7 @@ void conn_open(struct worker *w, struct seat *seat)
 	list_init(&c->again);
 	list_append(&w->conns, &c->node);
 	start_idle_timer(c);
+	conn_report_open(c);
 	service->open(c);
 }
 

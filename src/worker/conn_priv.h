@@ -90,6 +90,9 @@ void conn_dialed(struct conn *c) WORKER_ONLY;
 void conn_close_all(struct worker *w, enum close_reason reason) WORKER_ONLY;
 void conn_free_dead(struct worker *w) WORKER_ONLY;
 
+/* At level debug: who came in. */
+void conn_report_open(const struct conn *c) WORKER_ONLY;
+
 /* Writes the close record of a connection whose streams are still open. */
 void conn_report_close(struct conn *c, enum close_reason reason) WORKER_ONLY;
 

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "base/socket.h"
 #include "report/close_record.h"
 #include "report/log.h"
 #include "worker/conn_priv.h"
@@ -16,15 +17,6 @@ WORKER_ONLY static struct close_tcp tcp_facts(const struct stream *s)
 	if (!stream_is_open(s) || !s->is_tcp || getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
 		return (struct close_tcp){.known = false};
 	return (struct close_tcp){.known = true, .rtt_us = info.tcpi_rtt, .retransmits = info.tcpi_total_retrans};
-}
-
-WORKER_ONLY static void add_peer(struct text *t, const struct conn *c)
-{
-	peer_addr_add_text(t, &c->peer);
-	struct ucred who;
-	socklen_t length = sizeof(who);
-	if (!c->client.stream.is_tcp && getsockopt(c->client.stream.fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
-		text_printf(t, " pid %d uid %u", (int)who.pid, (unsigned)who.uid);
 }
 
 WORKER_ONLY static void add_local(struct text *t, const struct conn *c)
@@ -57,6 +49,18 @@ WORKER_ONLY static uint64_t bytes_out(const struct conn *c, enum close_reason re
 	return s->bytes_out - (close_reason_facts[reason].resets ? stream_unconfirmed(s) : 0);
 }
 
+void conn_report_open(const struct conn *c)
+{
+	if (!log_wants(LOG_LEVEL_DEBUG))
+		return;
+	char bytes[NETADDR_TEXT_BYTES];
+	struct text peer;
+	text_init(&peer, bytes, sizeof(bytes));
+	socket_add_peer(&peer, c->client.stream.fd, &c->peer);
+	log_write(LOG_LEVEL_DEBUG, LOG_GENERAL, "%s: connection %llu: %s came in, worker %u", c->listener->name,
+		  (unsigned long long)c->number, peer.at, c->worker->index);
+}
+
 void conn_report_close(struct conn *c, enum close_reason reason)
 {
 	if (!log_wants(LOG_LEVEL_INFO))
@@ -68,7 +72,7 @@ void conn_report_close(struct conn *c, enum close_reason reason)
 	text_init(&peer, bytes[0], sizeof(bytes[0]));
 	text_init(&local, bytes[1], sizeof(bytes[1]));
 	text_init(&upstream, bytes[2], sizeof(bytes[2]));
-	add_peer(&peer, c);
+	socket_add_peer(&peer, c->client.stream.fd, &c->peer);
 	add_local(&local, c);
 	if (c->upstream_at)
 		add_upstream(&upstream, c);
@@ -97,7 +101,7 @@ void conn_report_refused(const struct seat *seat, enum close_reason reason)
 	char bytes[NETADDR_TEXT_BYTES];
 	struct text peer;
 	text_init(&peer, bytes, sizeof(bytes));
-	peer_addr_add_text(&peer, &seat->peer);
+	socket_add_peer(&peer, seat->fd, &seat->peer);
 	struct close_facts facts = {
 		.connection = seat->connection,
 		.listener = seat->listener->name,

@@ -19,6 +19,9 @@
  * room. */
 #define BACKLOG_RETRY_MS 10
 
+/* However many there are, each attempt gets enough for a distant upstream: the last ones may not be reached then. */
+#define ATTEMPT_LEAST_MS 250
+
 /* How long a name's renewal may take before its old addresses are used. */
 #define OLD_ADDRESSES_MS 1000
 
@@ -94,7 +97,10 @@ WORKER_ONLY static void start_attempt(struct dial *d)
 	unsigned behind = d->count - d->begun;
 	if (d->address < d->address_count)
 		behind += d->address_count - d->address - 1;
-	d->attempt_ms = now_ms + left_ms / (behind + 1);
+	uint64_t share_ms = left_ms / (behind + 1);
+	if (share_ms < ATTEMPT_LEAST_MS)
+		share_ms = left_ms < ATTEMPT_LEAST_MS ? left_ms : ATTEMPT_LEAST_MS;
+	d->attempt_ms = now_ms + share_ms;
 }
 
 WORKER_ONLY static void wait_for(struct dial *d, enum dial_wait wait, uint64_t until_ms)
@@ -159,6 +165,18 @@ WORKER_ONLY static void attempt_failed(struct dial *d, int error)
 		   error == -EAGAIN ? "its backlog is full" : strerror(-error));
 }
 
+WORKER_ONLY static void say_attempt(const struct dial *d, const struct netaddr *address)
+{
+	if (!log_wants(LOG_LEVEL_DEBUG))
+		return;
+	char bytes[NETADDR_TEXT_BYTES];
+	struct text where;
+	text_init(&where, bytes, sizeof(bytes));
+	netaddr_add_text(&where, address);
+	log_write(LOG_LEVEL_DEBUG, LOG_GENERAL, "%s: connection %llu: connecting to %s", d->conn->listener->name,
+		  (unsigned long long)d->conn->number, where.at);
+}
+
 WORKER_ONLY static int open_socket(struct dial *d, const struct netaddr *address)
 {
 	struct conn *c = d->conn;
@@ -183,6 +201,7 @@ WORKER_ONLY static int try_address(struct dial *d)
 	struct conn *c = d->conn;
 	struct netaddr address;
 	current_address(d, &address);
+	say_attempt(d, &address);
 	int failed = open_socket(d, &address);
 	if (failed)
 		return failed;

@@ -350,6 +350,8 @@ WORKER_ONLY static void found(void *arg, int status, int timeouts UNUSED, struct
 			ttl_ms = settings->ttl_max_ms;
 		name->expires_ms = worker_now_ms(r->worker) + ttl_ms;
 		name->failing = false;
+		log_write(LOG_LEVEL_DEBUG, LOG_GENERAL, "resolve %s: %u address%s, kept for %llu ms", name->text,
+			  name->count, name->count == 1 ? "" : "es", (unsigned long long)ttl_ms);
 	} else {
 		failed_to_find(name, status == ARES_SUCCESS ? ARES_ENODATA : status);
 	}

@@ -193,9 +193,15 @@ class Dns:
         self.long = set()
         self.queries = []  # (name, "A" or "AAAA")
         self.changed = threading.Condition()
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
-        self.tcp = socket.create_server(self.sock.getsockname())
+        while True:  # until a port is free for both
+            self.tcp = socket.create_server(("127.0.0.1", 0))
+            self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                self.sock.bind(self.tcp.getsockname())
+                break
+            except OSError:
+                self.sock.close()
+                self.tcp.close()
         self.threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve, self._serve_tcp)]
         for thread in self.threads:
             thread.start()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The command line."""
 import re
+import subprocess
 
 import pytest
 
-from harness import config, listener, proxy, run
+from harness import USHERD, config, listener, proxy, run
 
 
 def test_version():
@@ -65,3 +66,12 @@ def test_log_level_on_the_command_line_wins(usherd):
     daemon = usherd({"echo": listener("echo")}, log_level="info", start_options={"args": ["--log-level", "debug"]})
     assert daemon.port("echo")
     daemon.stop()
+
+
+def test_the_default_file():
+    """Whatever the prefix is; and what cannot be printed is an error."""
+    code, out, _ = run("--help")
+    assert code == 0 and "/etc/usher/usherd.conf" in out and "/usr/local/etc" not in out
+    for option in ("--help", "--version"):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            assert subprocess.run([USHERD, option], stdout=full, stderr=subprocess.DEVNULL, check=False).returncode == 1
