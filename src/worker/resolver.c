@@ -95,14 +95,16 @@ void resolver_sweep(struct resolver *r)
 /* Forgets names that nobody waits for, and nobody has wanted since `before_ms`. */
 WORKER_ONLY static void forget_names(struct resolver *r, uint64_t before_ms)
 {
-	struct list *next;
-	for (struct list *l = r->names.next; l != &r->names; l = next) {
-		next = l->next;
-		struct name *name = CONTAINER_OF(l, struct name, node);
+	struct list all;
+	struct list *first;
+	list_init(&all);
+	list_move_all(&all, &r->names);
+	while ((first = list_take_first(&all))) {
+		struct name *name = CONTAINER_OF(first, struct name, node);
 		if (!list_empty(&name->waiters) || name->wanted_ms >= before_ms)
-			continue;
-		list_remove(l);
-		free(name);
+			list_append(&r->names, &name->node);
+		else
+			free(name);
 	}
 }
 
