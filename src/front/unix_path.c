@@ -165,14 +165,14 @@ MAIN_ONLY static int open_file(const char *path, struct stat *st, struct text *w
 
 bool unix_path_is(const char *path, const struct unix_path_id *id)
 {
-	struct stat st;
+	struct stat st = {0};
 	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == id->device && st.st_ino == id->inode;
 }
 
 int unix_path_set_owner(const char *path, const struct unix_path_id *id, const struct unix_config *owner,
 			struct text *why)
 {
-	struct stat st;
+	struct stat st = {0};
 	int file = open_file(path, &st, why);
 	if (file < 0)
 		return file;
@@ -215,7 +215,7 @@ int unix_path_bind(int fd, const struct netaddr *address, const struct unix_conf
 	int failed = bind_or_replace(fd, address, why);
 	if (failed)
 		return failed;
-	struct stat st;
+	struct stat st = {0};
 	int file = open_file(path, &st, why);
 	if (file < 0)
 		return file;
