@@ -10,9 +10,6 @@
 #include "worker/dial.h"
 #include "worker/worker.h"
 
-/* Bytes thrown away in one turn. */
-#define DISCARD_A_TURN (4U * STREAM_HELD_MAX_BYTES)
-
 /* What every connection gives back at its end, and counts. */
 WORKER_ONLY static void give_back(struct worker *w, struct account *account, unsigned descriptors,
 				  enum close_reason reason)
@@ -109,14 +106,12 @@ void conn_open(struct worker *w, struct seat *seat)
 	service->open(c);
 }
 
-WORKER_ONLY static void finish_due(struct conn *c, uint64_t now_ms);
-
 /* One timer, set anew only when it fires: activity just notes the time. */
 WORKER_ONLY static void idle_or_linger(struct timer *t, uint64_t now_ms)
 {
 	struct conn *c = CONTAINER_OF(t, struct conn, timer);
 	if (c->phase == CONN_FINISH) {
-		finish_due(c, now_ms);
+		conn_finish_due(c, now_ms);
 		return;
 	}
 	if (c->phase == CONN_DIAL)
@@ -125,80 +120,6 @@ WORKER_ONLY static void idle_or_linger(struct timer *t, uint64_t now_ms)
 		start_idle_timer(c);
 	else
 		conn_close(c, CLOSE_idle);
-}
-
-/* When the connection was cut already, that stays the reason. */
-WORKER_ONLY static void client_failed(struct conn *c, int error)
-{
-	if (c->cut)
-		conn_close(c, c->finish_reason);
-	else
-		conn_fail(c, error);
-}
-
-/* Reads what the client sends and drops it. Returns true at the client's end. */
-WORKER_ONLY static bool throw_away(struct conn *c)
-{
-	size_t thrown = 0;
-	while (thrown < DISCARD_A_TURN) {
-		ssize_t got = conn_read(c, c->worker->scratch, STREAM_HELD_MAX_BYTES);
-		if (got == 0)
-			return true;
-		if (got == -EAGAIN)
-			return false;
-		if (got < 0) {
-			client_failed(c, (int)got);
-			return false;
-		}
-		thrown += stream_read_cost(got);
-	}
-	conn_again(c);
-	return false;
-}
-
-void conn_discard(struct conn *c)
-{
-	if (throw_away(c))
-		conn_close(c, CLOSE_client_closed);
-}
-
-/* A reset overtakes what the client has not got yet: it waits until that is out. */
-WORKER_ONLY static bool may_close(const struct conn *c)
-{
-	return !close_reason_facts[c->finish_reason].resets || stream_unconfirmed(&c->client.stream) == 0;
-}
-
-/* The kernel tells nobody when the last byte was confirmed: looked at again after this long. */
-#define CONFIRMED_POLL_MS 20
-
-WORKER_ONLY static void finish_go(struct conn *c)
-{
-	struct stream *s = &c->client.stream;
-	int failed = stream_flush(s);
-	if (failed && failed != -EAGAIN) {
-		client_failed(c, failed);
-		return;
-	}
-	bool client_ended = throw_away(c);
-	if (c->phase != CONN_FINISH || failed || !(client_ended || c->cut))
-		return;
-	if (may_close(c)) {
-		conn_close(c, c->finish_reason);
-		return;
-	}
-	uint64_t look_ms = worker_now_ms(c->worker) + CONFIRMED_POLL_MS;
-	timer_start(&c->worker->timers, &c->timer, look_ms < c->finish_ms ? look_ms : c->finish_ms);
-}
-
-/* The linger timer, or a look whether all is confirmed. */
-WORKER_ONLY static void finish_due(struct conn *c, uint64_t now_ms)
-{
-	bool unsent = stream_held(&c->client.stream) > 0;
-	if (now_ms < c->finish_ms)
-		finish_go(c);
-	else
-		conn_close(c,
-			   unsent && !close_reason_facts[c->finish_reason].is_error ? CLOSE_linger : c->finish_reason);
 }
 
 WORKER_ONLY static void service_go(struct conn *c)
@@ -238,7 +159,7 @@ void conn_go(struct conn *c)
 		conn_relay_go(c);
 		break;
 	case CONN_FINISH:
-		finish_go(c);
+		conn_finish_go(c);
 		break;
 	case CONN_CLOSED:
 		break;
@@ -328,34 +249,6 @@ void conn_relay_back(struct conn *c)
 	must(c->phase == CONN_SERVICE);
 	c->phase = CONN_RELAY_BACK;
 	conn_relay_go(c);
-}
-
-WORKER_ONLY static void start_finish(struct conn *c, enum close_reason reason)
-{
-	c->phase = CONN_FINISH;
-	c->finish_reason = reason;
-	c->finish_ms = worker_now_ms(c->worker) + c->listener->timeouts.linger_ms;
-	timer_start(&c->worker->timers, &c->timer, c->finish_ms);
-}
-
-void conn_finish(struct conn *c, enum close_reason reason)
-{
-	if (c->phase == CONN_CLOSED)
-		return;
-	start_finish(c, reason);
-	int failed = stream_end(&c->client.stream);
-	if (failed && failed != -EAGAIN)
-		conn_fail(c, failed);
-	else
-		finish_go(c);
-}
-
-void conn_cut(struct conn *c, enum close_reason reason)
-{
-	must(close_reason_facts[reason].resets);
-	start_finish(c, reason);
-	c->cut = true;
-	finish_go(c);
 }
 
 enum close_reason conn_reason_of(bool upstream, int error)
