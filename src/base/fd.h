@@ -14,8 +14,8 @@ int fd_take(int *fd);
 /* Sets O_NONBLOCK. Returns 0 or -errno. */
 int fd_set_nonblock(int fd) MUST_CHECK;
 
-/* Opens /dev/null for each of the descriptors 0, 1 and 2 that is not open, so that no socket becomes one of them and gets
- * what is written there. Returns 0 or -errno. */
+/* Opens /dev/null for each of the descriptors 0, 1 and 2 that is not open, so that no socket becomes one of them and
+ * gets what is written there. Returns 0 or -errno. */
 int fd_fill_standard(void) MUST_CHECK;
 
 /* How many descriptors this process may have open (RLIMIT_NOFILE's soft limit). */

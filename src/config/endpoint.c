@@ -92,8 +92,8 @@ static int split(struct parts *to, const char *text, const char *forms, const ch
 	return parse_port(&to->port, rest + 1, why);
 }
 
-/* Whether the text begins with a word and a colon as other programs' addresses do: "udp:*:53", "http://x". A host with a
- * port, or with two by mistake, does not, and an IPv6 address without brackets neither. */
+/* Whether the text begins with a word and a colon as other programs' addresses do: "udp:*:53", "http://x". A host
+ * with a port, or with two by mistake, does not, and an IPv6 address without brackets neither. */
 static bool has_unknown_kind(const char *text)
 {
 	const char *colon = strchr(text, ':');

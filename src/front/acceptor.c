@@ -12,9 +12,7 @@
 /* Connections taken from one socket in one turn, so that a flooded one leaves the others theirs. */
 #define ACCEPTS_A_TURN 64
 
-/* A socket that is about to be closed: for how long those in its backlog are still taken in, and how long one wait for
- * room in the workers' queues lasts. */
-#define TAKE_OUT_MS 1000
+/* How long one wait for room in the workers' queues lasts, while a socket is taken out. */
 #define TAKE_OUT_WAIT_MS 10
 
 MAIN_ONLY static void socket_ready(struct watch *w, unsigned events UNUSED)
@@ -91,12 +89,11 @@ struct acceptor *acceptor_destroy(struct acceptor *a)
 	return NULL;
 }
 
-void acceptor_take_out(struct listening *l)
+void acceptor_take_out(struct listening *l, uint64_t until_ms)
 {
 	struct acceptor *a = l->acceptor;
 	if (!a)
 		return;
-	uint64_t until_ms = clock_now_ms() + TAKE_OUT_MS;
 	while (l->fd >= 0 && !l->lost) {
 		enum accept_result result = acceptor_accept(a, l);
 		if (result == ACCEPT_QUEUES && clock_now_ms() < until_ms)
@@ -118,9 +115,10 @@ MAIN_ONLY static bool has(const struct listener_set *set, const struct listening
 
 void acceptor_leave(struct acceptor *a, const struct listener_set *next)
 {
+	uint64_t until_ms = clock_now_ms() + ACCEPTOR_TAKE_OUT_MS;
 	for (unsigned i = 0; a->set && i < a->set->count; i++)
 		if (!has(next, a->set->at[i].socket))
-			acceptor_take_out(a->set->at[i].socket);
+			acceptor_take_out(a->set->at[i].socket, until_ms);
 }
 
 int acceptor_set_listeners(struct acceptor *a, struct listener_set *set)
@@ -141,8 +139,15 @@ int acceptor_set_listeners(struct acceptor *a, struct listener_set *set)
 
 void acceptor_stop(struct acceptor *a)
 {
-	for (unsigned i = 0; a->set && i < a->set->count; i++)
-		acceptor_take_out(a->set->at[i].socket);
+	uint64_t until_ms = clock_now_ms() + ACCEPTOR_TAKE_OUT_MS;
+	for (unsigned i = 0; a->set && i < a->set->count; i++) {
+		struct listening *l = a->set->at[i].socket;
+		/* who waits at a socket that systemd keeps waits for the next start */
+		if (l->passed)
+			acceptor_unwatch(a, l);
+		else
+			acceptor_take_out(l, until_ms);
+	}
 	a->set = NULL;
 	timer_stop(&a->resume);
 	timer_stop(&a->relief);

@@ -20,18 +20,21 @@ struct acceptor;
 int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors) MUST_CHECK MAIN_ONLY;
 struct acceptor *acceptor_destroy(struct acceptor *a) MAIN_ONLY; /* returns NULL; accepts NULL */
 
-/* Accepts from the sockets of `set` from here on. The set is borrowed until the next call. Returns 0, or -errno when some
- * socket is not accepted from, which was logged. */
+/* Accepts from the sockets of `set` from here on. The set is borrowed until the next call. Returns 0, or -errno when
+ * some socket is not accepted from, which was logged. */
 int acceptor_set_listeners(struct acceptor *a, struct listener_set *set) MUST_CHECK MAIN_ONLY;
 
 /* Takes out the sockets that are not in `next` (kept ones are). Before listeners_commit: both sets must be whole. */
 void acceptor_leave(struct acceptor *a, const struct listener_set *next) MAIN_ONLY;
 
-/* Accepts from a socket no longer: takes in who waits in its backlog, for up to a second and as far as there are descriptors,
- * then leaves it. Harmless for one that is not accepted from. */
-void acceptor_take_out(struct listening *l) MAIN_ONLY;
+/* For how long main takes in those who wait at sockets that go, however many sockets they are. */
+#define ACCEPTOR_TAKE_OUT_MS 1000
 
-/* Takes out all sockets: accepts no more. */
+/* Accepts from a socket no longer: takes in who waits in its backlog, until `until_ms` and as far as there are
+ * descriptors, then leaves it. Harmless for one that is not accepted from. */
+void acceptor_take_out(struct listening *l, uint64_t until_ms) MAIN_ONLY;
+
+/* Takes out all sockets: accepts no more. Who waits at one that systemd keeps waits for the next start. */
 void acceptor_stop(struct acceptor *a) MAIN_ONLY;
 
 /* One turn of the main loop: waits for at most `wait_ms` (-1: for ever), calls whoever is ready, fires timers. */

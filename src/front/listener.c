@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/must.h"
 #include "front/acceptor.h"
 #include "front/unix_path.h"
@@ -77,8 +78,9 @@ MAIN_ONLY static int add(struct opening *o, struct listening *l, bool kept)
 MAIN_ONLY static bool keep(struct opening *o, const char *key, int *result)
 {
 	struct listening *l = find_by_key(o->old, key);
-	/* a UNIX socket whose file somebody removed is opened anew: nobody could connect to the old one */
-	if (!l || (l->path && !unix_path_is(l->path, &l->path_id)))
+	/* One that was lost is opened anew, and a UNIX socket whose file somebody removed: nobody could connect to
+	 * it. */
+	if (!l || l->fd < 0 || (l->path && !unix_path_is(l->path, &l->path_id)))
 		return false;
 	*result = add(o, l, true);
 	return true;
@@ -310,15 +312,16 @@ MAIN_ONLY static int open_all(struct opening *o)
 }
 
 /* Those who wait in its backlog still come in. */
-MAIN_ONLY static void make_way(struct listening *l)
+MAIN_ONLY static void make_way(struct listening *l, uint64_t until_ms)
 {
-	acceptor_take_out(l);
+	acceptor_take_out(l, until_ms);
 	listening_vacate(l);
 }
 
 /* Closes the old sockets that are in the way of what was postponed. */
 MAIN_ONLY static void vacate(struct opening *o)
 {
+	uint64_t until_ms = clock_now_ms() + ACCEPTOR_TAKE_OUT_MS;
 	for (unsigned i = 0; i < o->old->count; i++) {
 		struct listening *l = o->old->at[i].socket;
 		for (unsigned k = 0; k < o->to->config->listener_count; k++) {
@@ -326,7 +329,7 @@ MAIN_ONLY static void vacate(struct opening *o)
 			for (unsigned e = 0; e < c->listen.count; e++)
 				if (c->endpoints[e].kind != ENDPOINT_SYSTEMD &&
 				    is_in_the_way(o, l, netaddr_port(&c->endpoints[e].address)))
-					make_way(l);
+					make_way(l, until_ms);
 		}
 	}
 }

@@ -87,8 +87,8 @@ MAIN_ONLY static int make_room(const struct netaddr *address, struct text *why)
 }
 
 /* Locks the socket's folder, so that two who find the same stale file do not both replace it. Returns the lock's
- * descriptor; -1 when there is none to be had: the folder cannot be read, or somebody holds its lock, which anybody may who
- * can read it, and who is not waited for longer than a moment. */
+ * descriptor; -1 when there is none to be had: the folder cannot be read, or somebody holds its lock, which anybody
+ * may who can read it, and who is not waited for longer than a moment. */
 MAIN_ONLY static int lock_folder(const char *path)
 {
 	static uint64_t waited_ms; /* one wait counts for all sockets that are opened together */
@@ -125,8 +125,8 @@ MAIN_ONLY static int find_owner(const struct unix_config *owner, uid_t *uid, gid
 	return 0;
 }
 
-/* Sets what differs: after root was given up even the same again would be refused. `file` is an O_PATH descriptor: a link or
- * another file put at the path in the meantime is out of reach. */
+/* Sets what differs: after root was given up even the same again would be refused. `file` is an O_PATH descriptor: a
+ * link or another file put at the path in the meantime is out of reach. */
 MAIN_ONLY static int set_owner_of(int file, const struct stat *st, const struct unix_config *owner, struct text *why)
 {
 	uid_t uid;

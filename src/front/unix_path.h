@@ -18,9 +18,9 @@ struct unix_path_id {
 	ino_t inode;
 };
 
-/* Binds `fd` to the path of `address`: replaces a file that nobody listens on, under a lock on its folder if that is to
- * be had, and gives the file its mode and owner before anybody can connect. Returns 0 with *id, or -errno with *why: what
- * is wrong and what to do. */
+/* Binds `fd` to the path of `address`: replaces a file that nobody listens on, under a lock on its folder if that is
+ * to be had, and gives the file its mode and owner before anybody can connect. Returns 0 with *id, or -errno with
+ * *why: what is wrong and what to do. */
 int unix_path_bind(int fd, const struct netaddr *address, const struct unix_config *owner, struct unix_path_id *id,
 		   struct text *why) MUST_CHECK MAIN_ONLY;
 

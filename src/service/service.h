@@ -28,7 +28,8 @@ struct service {
 	/* All that conn_send held has gone out. May be NULL. */
 	void (*writable)(struct conn *c);
 
-	/* conn_dial has connected. NULL only for a service that never dials. If it fails the core closes the connection. */
+	/* conn_dial has connected. NULL only for a service that never dials. If it fails the core closes the
+	 * connection. */
 	void (*connected)(struct conn *c);
 
 	/* The last call: give back what the state owns. May be NULL. */

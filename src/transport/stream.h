@@ -106,8 +106,8 @@ static inline size_t stream_held(const struct stream *s)
 	return s->held_to - s->held_from;
 }
 
-/* Bytes that the kernel has taken and a TCP peer has not confirmed: a reset would take them back. 0 over a UNIX socket, where
- * the peer has them. */
+/* Bytes that the kernel has taken and a TCP peer has not confirmed: a reset would take them back. 0 over a UNIX
+ * socket, where the peer has them. */
 size_t stream_unconfirmed(const struct stream *s) WORKER_ONLY;
 
 /* Sends what is held, and the end if it was asked for. Returns 0 when all is out, -EAGAIN, -errno. */

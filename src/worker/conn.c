@@ -285,13 +285,15 @@ void conn_close(struct conn *c, enum close_reason reason)
 	if (c->service->closed)
 		c->service->closed(c);
 
-	conn_report_close(c, reason);
 	bool reset = close_reason_facts[reason].resets;
+	/* what the client got: a reset takes back what it has not confirmed */
+	uint64_t bytes_out = c->client.stream.bytes_out - (reset ? stream_unconfirmed(&c->client.stream) : 0);
+	conn_report_close(c, reason, bytes_out);
 	stream_close(&c->upstream.stream, reset);
 	stream_close(&c->client.stream, reset);
 
 	counter_add(&w->counters.bytes_in, c->client.stream.bytes_in);
-	counter_add(&w->counters.bytes_out, c->client.stream.bytes_out);
+	counter_add(&w->counters.bytes_out, bytes_out);
 	give_back(w, c->account, c->descriptors, reason);
 
 	list_remove(&c->node);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/must.h"
+#include "base/socket.h"
 #include "worker/conn_priv.h"
 #include "worker/worker.h"
 
@@ -59,6 +60,12 @@ void conn_finish_go(struct conn *c)
 	int failed = stream_flush(s);
 	if (failed && failed != -EAGAIN) {
 		client_failed(c, failed);
+		return;
+	}
+	/* after its end a reset of the client's shows nowhere else */
+	int error = s->hung_up ? socket_take_error(s->fd) : 0;
+	if (error) {
+		client_failed(c, error);
 		return;
 	}
 	bool client_ended = throw_away(c);

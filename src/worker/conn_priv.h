@@ -98,7 +98,7 @@ void conn_free_dead(struct worker *w) WORKER_ONLY;
 void conn_report_open(const struct conn *c) WORKER_ONLY;
 
 /* Writes the close record of a connection whose streams are still open. */
-void conn_report_close(struct conn *c, enum close_reason reason) WORKER_ONLY;
+void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_out) WORKER_ONLY;
 
 /* Writes that of one that never became a connection. */
 void conn_report_refused(const struct seat *seat, enum close_reason reason) WORKER_ONLY;

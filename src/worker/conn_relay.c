@@ -30,7 +30,7 @@ WORKER_ONLY static void client_deaf(struct conn *c, int error)
 WORKER_ONLY static void upstream_deaf(struct conn *c, int error)
 {
 	if (conn_reason_of(true, error) != CLOSE_upstream_reset) {
-		conn_close(c, conn_reason_of(true, error));
+		conn_cut(c, conn_reason_of(true, error));
 		return;
 	}
 	c->upstream_deaf = true;

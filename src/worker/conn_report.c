@@ -42,13 +42,6 @@ WORKER_ONLY static void add_upstream(struct text *t, const struct conn *c)
 	text_add(t, ")");
 }
 
-/* What the client got: a reset takes back what it has not confirmed. */
-WORKER_ONLY static uint64_t bytes_out(const struct conn *c, enum close_reason reason)
-{
-	const struct stream *s = &c->client.stream;
-	return s->bytes_out - (close_reason_facts[reason].resets ? stream_unconfirmed(s) : 0);
-}
-
 void conn_report_open(const struct conn *c)
 {
 	if (!log_wants(LOG_LEVEL_DEBUG))
@@ -61,7 +54,7 @@ void conn_report_open(const struct conn *c)
 		  (unsigned long long)c->number, peer.at, c->worker->index);
 }
 
-void conn_report_close(struct conn *c, enum close_reason reason)
+void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_out)
 {
 	if (!log_wants(LOG_LEVEL_INFO))
 		return;
@@ -86,7 +79,7 @@ void conn_report_close(struct conn *c, enum close_reason reason)
 		.upstream = c->upstream_at ? upstream.at : NULL,
 		.duration_ms = worker_now_ms(c->worker) - c->opened_ms,
 		.bytes_in = c->client.stream.bytes_in,
-		.bytes_out = bytes_out(c, reason),
+		.bytes_out = bytes_out,
 		.reason = close_reason_facts[reason].name,
 		.reason_text = close_reason_facts[reason].text,
 		.is_error = close_reason_facts[reason].is_error,

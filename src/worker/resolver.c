@@ -45,7 +45,8 @@ struct resolver {
 	struct worker *worker; /* borrowed */
 	struct config *config; /* ref */
 	ares_channel channel;
-	bool open; /* there is a channel */
+	bool open;    /* there is a channel */
+	bool closing; /* it is being given up: what it still calls back with counts for nothing */
 	unsigned under_way;
 	struct timer timer;
 	struct list names;
@@ -111,8 +112,10 @@ WORKER_ONLY static void forget_names(struct resolver *r, uint64_t before_ms)
 /* Gives up what is asked for: those who wait go on waiting. */
 WORKER_ONLY static void close_channel(struct resolver *r)
 {
+	r->closing = true;
 	if (r->open)
 		ares_destroy(r->channel); /* calls found, and closes its sockets through socket_changed */
+	r->closing = false;
 	r->open = false;
 	timer_stop(&r->timer);
 }
@@ -140,7 +143,8 @@ void resolver_reconfigure(struct resolver *r, struct config *config)
 		struct name *name = CONTAINER_OF(l, struct name, node);
 		name->expires_ms = 0;
 		name->failing = false;
-		if (!list_empty(&name->waiters))
+		/* asking one may have made somebody ask for another */
+		if (!list_empty(&name->waiters) && !name->asking)
 			ask(r, name);
 	}
 }
@@ -244,7 +248,8 @@ WORKER_ONLY static int set_servers(struct resolver *r, const struct option_list 
 	return result;
 }
 
-/* Makes the channel if there is none. Returns 0 or c-ares' error: then there is none, lest others be asked than was said. */
+/* Makes the channel if there is none. Returns 0 or c-ares' error: then there is none, lest others be asked than was
+ * said. */
 WORKER_ONLY static int open_channel(struct resolver *r)
 {
 	if (r->open)
@@ -341,8 +346,12 @@ WORKER_ONLY static void found(void *arg, int status, int timeouts UNUSED, struct
 	struct resolver *r = name->resolver;
 	r->under_way--;
 	name->asking = false;
-	if (status == ARES_EDESTRUCTION)
-		return; /* given up by us: close_channel's caller asks anew */
+	if (r->closing) {
+		/* with any status: half of an answer may have come. close_channel's caller asks anew. */
+		if (result)
+			ares_freeaddrinfo(result);
+		return;
+	}
 	if (status == ARES_SUCCESS && result && result->nodes) {
 		const struct resolver_config *settings = &r->config->resolver;
 		uint64_t ttl_ms = (uint64_t)take_addresses(name, result) * 1000;

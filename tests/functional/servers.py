@@ -191,6 +191,7 @@ class Dns:
         self.aliases = {}
         self.silent = set()
         self.long = set()
+        self.silent_kinds = set()  # "AAAA": only that is not answered
         self.queries = []  # (name, "A" or "AAAA")
         self.changed = threading.Condition()
         while True:  # until a port is free for both
@@ -249,7 +250,7 @@ class Dns:
         with self.changed:
             self.queries.append((name, kind))
             self.changed.notify_all()
-        if name in self.silent:
+        if name in self.silent or kind in self.silent_kinds:
             return None
         records = []
         owner = b"\xc0\x0c"

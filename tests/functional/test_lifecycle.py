@@ -209,11 +209,11 @@ os.execvp(sys.argv[3], sys.argv[3:])
 """
 
 
-def activated(usherd, listeners, passed, inner=(), **options):
+def activated(usherd, listeners, passed, inner=(), top=None, **options):
     """Starts the daemon as systemd does, with (name, socket) pairs; `inner` is a command before it."""
     fds = [sock.fileno() for _, sock in passed]
     wrapper = ["/usr/bin/python3", "-c", ACTIVATE, ":".join(name for name, _ in passed), ",".join(map(str, fds)), *inner]
-    return usherd(listeners, start_options={"wrapper": wrapper, "pass_fds": fds, **options})
+    return usherd(listeners, start_options={"wrapper": wrapper, "pass_fds": fds, **options}, **(top or {}))
 
 
 def listening(family=socket.AF_INET, address=("127.0.0.1", 0)):

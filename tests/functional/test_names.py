@@ -74,3 +74,26 @@ def test_a_name_server_that_cannot_be_used_is_not_replaced_by_another(usherd, dn
     daemon = usherd(**named(dns, "up.test:1"))
     assert ended(daemon.connect("web")) == "reset"
     daemon.wait_closed("upstream_unresolved")
+
+
+def test_a_reload_in_the_middle_of_an_answer(usherd, serve, dns):
+    """The addresses of one family have come, those of the other have not; and each of them fails at once."""
+    dns.silent_kinds.add("AAAA")
+    names = ["a.test", "b.test", "c.test"]
+    for name in names:
+        dns.names[name] = [("255.255.255.255", 60)]
+    listeners = {"web": listener(proxy(*(f"{name}:1" for name in names)), timeouts={"connect": "1min"})}
+    settings = {"servers": [dns.address], "timeout": "30s", "tries": 2}
+    daemon = usherd(listeners, workers=1, resolver=settings)
+    socks = []
+    for reload in range(4):
+        socks.append(daemon.connect("web"))
+        asked = len(dns.queries)
+        wait_until(lambda: dns.count("a.test", "A") + dns.count("b.test", "A") + dns.count("c.test", "A") > reload)
+        assert daemon.reload(config(listeners, workers=1, drain_timeout=f"{reload + 2}s", resolver=settings)).ok
+        wait_until(lambda: len(dns.queries) > asked, "to be asked anew")
+    dns.silent_kinds.clear()
+    assert daemon.reload(config(listeners, workers=1, resolver=settings)).ok
+    for sock in socks:
+        assert ended(sock) == "reset"
+    daemon.wait_closed("upstream_unreachable", len(socks))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What seldom happens, and must not matter then: others that share a socket, name servers that fall silent, closed
 standard streams, an upstream that answers without listening to the end."""
+import contextlib
 import fcntl
 import os
 import signal
@@ -296,3 +297,40 @@ for _ in range(6000):
         assert process.wait(120) == 0
     assert notify.count("WATCHDOG") > before
     assert "no progress" not in daemon.text()
+
+
+def test_a_stop_leaves_the_backlog_of_a_passed_socket_to_the_next_start(usherd):
+    """But for those that it takes in the very turn in which the signal comes."""
+    web = listening()
+    web.listen(400)
+    first = activated(usherd, {"web": listener("echo", "systemd:web")}, [("web", web)], top={"drain_timeout": "100ms"})
+    os.kill(first.pid, signal.SIGSTOP)
+    clients = [connect(web.getsockname()) for _ in range(300)]
+    os.kill(first.pid, signal.SIGTERM)
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.process.wait(30) == 0
+    activated(usherd, {"web": listener("echo", "systemd:web")}, [("web", web)])
+    served = 0
+    for sock in clients:
+        with contextlib.suppress(ConnectionError):
+            served += ask(sock) == b"hello"
+    taken = len(first.close_records())
+    assert served == 300 - taken and taken < 100
+
+
+def test_a_client_that_ends_and_then_resets_is_noticed_while_it_is_cut(usherd, serve):
+    """It keeps no connection until timeouts.linger."""
+
+    def cuts(sock, _server):
+        sock.sendall(bytes(4 << 20))
+        reset(sock)
+
+    upstream = serve(cuts)
+    daemon = usherd({"web": listener(proxy(upstream.address), timeouts={"linger": "1h"}, send_buffer="64KiB")})
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(split_address(daemon.address("web")))
+    sock.shutdown(socket.SHUT_WR)
+    sock.recv(1)
+    reset(sock)
+    daemon.wait_closed()
