@@ -379,8 +379,16 @@ class Usherd:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def pss_kib(self):
+        """Its share of all memory. It changes too when another process of the same program comes or goes."""
+        return self._memory_kib("Pss")
+
+    def own_kib(self):
+        """Memory that is its own alone."""
+        return self._memory_kib("Anonymous")
+
+    def _memory_kib(self, kind):
         with open(f"/proc/{self.pid}/smaps_rollup", encoding="ascii") as rollup:
-            return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.M).group(1))
+            return int(re.search(rf"^{kind}:\s+(\d+)", rollup.read(), re.M).group(1))
 
     def cpu_ticks(self):
         """User and system time so far, in 1/100 s."""

@@ -88,7 +88,7 @@ def test_chargen(usherd):
 
 def test_chargen_stops_for_a_reader_that_stops(usherd):
     daemon = usherd({"gen": listener("chargen")})
-    before = daemon.pss_kib()
+    before = daemon.own_kib()
     socks = [daemon.connect("gen") for _ in range(20)]
     assert all(sock.recv(1) for sock in socks)
     ticks = [daemon.cpu_ticks()]
@@ -98,7 +98,7 @@ def test_chargen_stops_for_a_reader_that_stops(usherd):
         return len(ticks) > 10 and ticks[-1] == ticks[-8]
 
     wait_until(calm, "the daemon to stop generating")
-    assert daemon.pss_kib() - before < 20 * 300 + 4096
+    assert daemon.own_kib() - before < 20 * 300 + 4096
 
 
 def test_services_on_unix_sockets(usherd, folder):
