@@ -2,6 +2,7 @@
 #include "base/socket.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -42,6 +43,15 @@ int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, cons
 		}
 	}
 	return 0;
+}
+
+unsigned socket_backlog(int fd, bool is_tcp)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof(info);
+	if (!is_tcp || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return UINT_MAX;
+	return info.tcpi_unacked; /* of a listening socket: its accept queue */
 }
 
 void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer)

@@ -29,6 +29,9 @@ int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, cons
 /* Sets one option of type int. Returns 0 or -errno. */
 int socket_set_int(int fd, int level, int option, int value) MUST_CHECK;
 
+/* How many connections wait in a listening socket's backlog; UINT_MAX where the kernel does not tell (UNIX). */
+unsigned socket_backlog(int fd, bool is_tcp);
+
 /* Adds who is at the other end: "10.0.0.1:4711", or of a UNIX socket "unix pid 4711 uid 1000". */
 void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer);
 

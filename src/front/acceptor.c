@@ -6,14 +6,18 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/socket.h"
 #include "front/acceptor_priv.h"
 #include "report/log.h"
 
 /* Connections taken from one socket in one turn, so that a flooded one leaves the others theirs. */
 #define ACCEPTS_A_TURN 64
 
-/* How long one wait for room in the workers' queues lasts, while a socket is taken out. */
+/* While a socket is taken out: how long one wait for room in the workers' queues lasts, after how long without any the
+ * workers are given up, and how many connections are taken where the kernel does not tell how many wait. */
 #define TAKE_OUT_WAIT_MS 10
+#define TAKE_OUT_PATIENCE_MS 1000
+#define TAKE_OUT_MOST 65536U
 
 MAIN_ONLY static void socket_ready(struct watch *w, unsigned events UNUSED)
 {
@@ -89,17 +93,27 @@ struct acceptor *acceptor_destroy(struct acceptor *a)
 	return NULL;
 }
 
-void acceptor_take_out(struct listening *l, uint64_t until_ms)
+void acceptor_take_out(struct listening *l, bool *patient)
 {
 	struct acceptor *a = l->acceptor;
 	if (!a)
 		return;
-	while (l->fd >= 0 && !l->lost) {
-		enum accept_result result = acceptor_accept(a, l);
-		if (result == ACCEPT_QUEUES && clock_now_ms() < until_ms)
+	unsigned waiting = socket_backlog(l->fd, l->is_tcp);
+	if (waiting > TAKE_OUT_MOST)
+		waiting = TAKE_OUT_MOST;
+	uint64_t last_ms = clock_now_ms();
+	enum accept_result result = ACCEPT_ONE;
+	for (unsigned taken = 0; taken < waiting && l->fd >= 0 && !l->lost;) {
+		result = acceptor_accept(a, l);
+		if (result == ACCEPT_ONE) {
+			taken++;
+			last_ms = clock_now_ms();
+		} else if (result == ACCEPT_QUEUES && *patient) {
 			acceptor_await_room(a, TAKE_OUT_WAIT_MS);
-		else if (result != ACCEPT_ONE || clock_now_ms() >= until_ms)
+			*patient = clock_now_ms() - last_ms < TAKE_OUT_PATIENCE_MS;
+		} else {
 			break;
+		}
 	}
 	acceptor_unwatch(a, l);
 	l->acceptor = NULL;
@@ -115,10 +129,10 @@ MAIN_ONLY static bool has(const struct listener_set *set, const struct listening
 
 void acceptor_leave(struct acceptor *a, const struct listener_set *next)
 {
-	uint64_t until_ms = clock_now_ms() + ACCEPTOR_TAKE_OUT_MS;
+	bool patient = true;
 	for (unsigned i = 0; a->set && i < a->set->count; i++)
 		if (!has(next, a->set->at[i].socket))
-			acceptor_take_out(a->set->at[i].socket, until_ms);
+			acceptor_take_out(a->set->at[i].socket, &patient);
 }
 
 int acceptor_set_listeners(struct acceptor *a, struct listener_set *set)
@@ -139,14 +153,14 @@ int acceptor_set_listeners(struct acceptor *a, struct listener_set *set)
 
 void acceptor_stop(struct acceptor *a)
 {
-	uint64_t until_ms = clock_now_ms() + ACCEPTOR_TAKE_OUT_MS;
+	bool patient = true;
 	for (unsigned i = 0; a->set && i < a->set->count; i++) {
 		struct listening *l = a->set->at[i].socket;
 		/* who waits at a socket that systemd keeps waits for the next start */
 		if (l->passed)
 			acceptor_unwatch(a, l);
 		else
-			acceptor_take_out(l, until_ms);
+			acceptor_take_out(l, &patient);
 	}
 	a->set = NULL;
 	timer_stop(&a->resume);

@@ -27,12 +27,11 @@ int acceptor_set_listeners(struct acceptor *a, struct listener_set *set) MUST_CH
 /* Takes out the sockets that are not in `next` (kept ones are). Before listeners_commit: both sets must be whole. */
 void acceptor_leave(struct acceptor *a, const struct listener_set *next) MAIN_ONLY;
 
-/* For how long main takes in those who wait at sockets that go, however many sockets they are. */
-#define ACCEPTOR_TAKE_OUT_MS 1000
-
-/* Accepts from a socket no longer: takes in who waits in its backlog, until `until_ms` and as far as there are
- * descriptors, then leaves it. Harmless for one that is not accepted from. */
-void acceptor_take_out(struct listening *l, uint64_t until_ms) MAIN_ONLY;
+/* Accepts from a socket no longer: takes in who waits in its backlog at this moment, as far as there are descriptors,
+ * then leaves it. Harmless for one that is not accepted from. While the workers' queues are full it waits for room;
+ * when there was none for a second *patient becomes false, and nobody is waited for at this and the following
+ * sockets. */
+void acceptor_take_out(struct listening *l, bool *patient) MAIN_ONLY;
 
 /* Takes out all sockets: accepts no more. Who waits at one that systemd keeps waits for the next start. */
 void acceptor_stop(struct acceptor *a) MAIN_ONLY;

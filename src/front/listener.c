@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/must.h"
 #include "front/acceptor.h"
 #include "front/unix_path.h"
@@ -312,16 +311,16 @@ MAIN_ONLY static int open_all(struct opening *o)
 }
 
 /* Those who wait in its backlog still come in. */
-MAIN_ONLY static void make_way(struct listening *l, uint64_t until_ms)
+MAIN_ONLY static void make_way(struct listening *l, bool *patient)
 {
-	acceptor_take_out(l, until_ms);
+	acceptor_take_out(l, patient);
 	listening_vacate(l);
 }
 
 /* Closes the old sockets that are in the way of what was postponed. */
 MAIN_ONLY static void vacate(struct opening *o)
 {
-	uint64_t until_ms = clock_now_ms() + ACCEPTOR_TAKE_OUT_MS;
+	bool patient = true;
 	for (unsigned i = 0; i < o->old->count; i++) {
 		struct listening *l = o->old->at[i].socket;
 		for (unsigned k = 0; k < o->to->config->listener_count; k++) {
@@ -329,7 +328,7 @@ MAIN_ONLY static void vacate(struct opening *o)
 			for (unsigned e = 0; e < c->listen.count; e++)
 				if (c->endpoints[e].kind != ENDPOINT_SYSTEMD &&
 				    is_in_the_way(o, l, netaddr_port(&c->endpoints[e].address)))
-					make_way(l, until_ms);
+					make_way(l, &patient);
 		}
 	}
 }

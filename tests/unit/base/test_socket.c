@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -125,6 +126,24 @@ START_TEST(what_is_not_confirmed_is_counted)
 }
 END_TEST
 
+START_TEST(who_waits_in_a_backlog_is_counted)
+{
+	struct sockaddr_in at;
+	socklen_t length = sizeof(at);
+	int clients[3];
+	ck_assert_int_eq(getsockname(listening, (struct sockaddr *)&at, &length), 0);
+	ck_assert_uint_eq(socket_backlog(listening, true), 0);
+	for (int i = 0; i < 3; i++) {
+		clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+		ck_assert_int_eq(connect(clients[i], (struct sockaddr *)&at, sizeof(at)), 0);
+	}
+	ck_assert_uint_eq(socket_backlog(listening, true), 3);
+	ck_assert_uint_eq(socket_backlog(listening, false), UINT_MAX);
+	for (int i = 0; i < 3; i++)
+		close(clients[i]);
+}
+END_TEST
+
 START_TEST(says_who_is_at_the_other_end)
 {
 	int pair[2];
@@ -159,6 +178,7 @@ int main(void)
 	tcase_add_test(c, what_cannot_be_set_is_named);
 	tcase_add_test(c, a_reset_is_told_once);
 	tcase_add_test(c, what_is_not_confirmed_is_counted);
+	tcase_add_test(c, who_waits_in_a_backlog_is_counted);
 	tcase_add_test(c, says_who_is_at_the_other_end);
 	suite_add_tcase(s, c);
 	return suite_run(s);
