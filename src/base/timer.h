@@ -29,8 +29,8 @@ void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms);
 
 void timer_init(struct timer *t, void (*fire)(struct timer *t, uint64_t now_ms));
 
-/* Fires at `deadline_ms` or up to a tick later, never earlier; at most some 48 days ahead (later ones fire then). A
- * timer that runs is set anew. */
+/* Fires at `deadline_ms` or up to a tick later, never earlier, however far ahead it is. A timer that runs is set
+ * anew. */
 void timer_start(struct timer_wheel *w, struct timer *t, uint64_t deadline_ms);
 
 /* Harmless for one that does not run. */

@@ -93,9 +93,8 @@ struct config_services {
 	unsigned count;
 };
 
-/* Reads and checks `path` with what it includes.
- * Returns 0 with one reference in *to, or -EINVAL (what is wrong is in `errors`), -ENOMEM; *to is untouched on failure.
- * Thread: main, and tools. */
+/* Reads and checks `path` with what it includes. Returns 0 with one reference in *to, or -EINVAL (what is wrong is
+ * in `errors`), -ENOMEM; *to is untouched on failure. Thread: main, and tools. */
 int config_load(const char *path, const struct config_services *services, struct config **to,
 		struct config_errors *errors) MUST_CHECK;
 

@@ -5,8 +5,9 @@
 
 #include "config/option_parse.h"
 
-/* Adds an error for each address that the listeners name twice, or that lies within another of theirs: the kernel would
- * refuse the second, as if another program had it. The path stands at the listeners; their endpoints have been read. */
+/* Adds an error for each address that the listeners name twice, or that lies within another of theirs: the kernel
+ * would refuse the second, as if another program had it. The path stands at the listeners; their endpoints have
+ * been read. */
 void overlap_check(struct option_parse *p, const struct config *c);
 
 #endif

@@ -17,7 +17,8 @@ struct source;
 struct source *source_create(void);		      /* NULL: no memory */
 struct source *source_destroy(struct source *source); /* returns NULL; accepts NULL */
 
-/* Reads `path` and what it includes. Returns 0; -EINVAL when something was added to `errors`; -ENOMEM. Once a source. */
+/* Reads `path` and what it includes. Returns 0; -EINVAL when something was added to `errors`; -ENOMEM. Once a
+ * source. */
 int source_read_file(struct source *source, const char *path, struct config_errors *errors) MUST_CHECK;
 
 /* The same for text in memory, which may include nothing. `name` stands for its file name; it is copied. */

@@ -35,7 +35,8 @@ void manager_free_sockets(struct passed_sockets *s)
 	*s = (struct passed_sockets){0};
 }
 
-/* Notifications are worth no error: a manager that is not there, or does not listen, changes nothing for the clients. */
+/* Notifications are worth no error: a manager that is not there, or does not listen, changes nothing for the
+ * clients. */
 
 void manager_ready(void)
 {

@@ -15,8 +15,8 @@
 /* An episode of shortage is over when accepting has gone on this long without a pause. */
 #define RELIEF_MS 5000
 
-/* Pacing: a wake-up a connection costs more than the connection. From this rate on the acceptor sleeps between batches,
- * for the time that BATCH connections take to arrive, and never so long that a client would notice. */
+/* Pacing: a wake-up a connection costs more than the connection. From this rate on the acceptor sleeps between
+ * batches, for the time that BATCH connections take to arrive, and never so long that a client would notice. */
 #define PACE_RATE 4000U
 #define PACE_BATCH 8U
 #define PACE_MOST_US 500U

@@ -23,8 +23,8 @@ struct stream;
 struct transport {
 	const char *name;
 
-	/* Reads up to `n` bytes. Returns how many, 0 at the peer's clean end. A transport that has taken bytes from the
-	 * descriptor and not handed them out yet keeps `can_read` set. */
+	/* Reads up to `n` bytes. Returns how many, 0 at the peer's clean end. A transport that has taken bytes
+	 * from the descriptor and not handed them out yet keeps `can_read` set. */
 	ssize_t (*read)(struct stream *s, void *to, size_t n);
 
 	/* Writes up to `n` bytes. Returns how many were taken, at least 1. */

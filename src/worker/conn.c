@@ -258,6 +258,8 @@ enum close_reason conn_reason_of(bool upstream, int error)
 	case EPIPE:
 		return upstream ? CLOSE_upstream_reset : CLOSE_client_reset;
 	case ETIMEDOUT:
+	case EHOSTUNREACH: /* the network said so meanwhile; TCP has waited all the same before it gave up */
+	case ENETUNREACH:
 		return upstream ? CLOSE_upstream_timeout : CLOSE_client_timeout;
 	case ENOMEM:
 	case ENOBUFS:

@@ -81,7 +81,8 @@ void conn_go(struct conn *c) WORKER_ONLY;
 /* CONN_RELAY, CONN_RELAY_BACK. */
 void conn_relay_go(struct conn *c) WORKER_ONLY;
 
-/* CONN_FINISH: goes on with what is left; and what its timer is for: the end of timeouts.linger, or a look before it. */
+/* CONN_FINISH: goes on with what is left; and what its timer is for: the end of timeouts.linger, or a look before
+ * it. */
 void conn_finish_go(struct conn *c) WORKER_ONLY;
 void conn_finish_due(struct conn *c, uint64_t now_ms) WORKER_ONLY;
 

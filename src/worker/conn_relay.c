@@ -73,8 +73,9 @@ WORKER_ONLY static bool pump_down(struct conn *c, enum relay_result *result)
 	return c->phase == CONN_RELAY;
 }
 
-/* The client may be gone while the upstream is too slow for what it sent to be read to the end, where the reset would
- * show. Over a UNIX socket a hang-up is no error: the client has closed, and what it sent still goes to the upstream. */
+/* The client may be gone while the upstream is too slow for what it sent to be read to the end, where the reset
+ * would show. Over a UNIX socket a hang-up is no error: the client has closed, and what it sent still goes to the
+ * upstream. */
 WORKER_ONLY static void client_hung_up(struct conn *c)
 {
 	int error = socket_take_error(c->client.stream.fd);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The way from the acceptor to the workers: a fixed pool of workers, each with a bounded queue. What front/ and daemon/
- * know of workers is here. */
+/* The way from the acceptor to the workers: a fixed pool of workers, each with a bounded queue. What front/ and
+ * daemon/ know of workers is here. */
 #ifndef WORKER_HANDOFF_H
 #define WORKER_HANDOFF_H
 

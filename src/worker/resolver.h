@@ -33,7 +33,8 @@ void name_waiter_init(struct name_waiter *w,
 struct resolver *resolver_create(struct worker *worker, struct config *config);
 struct resolver *resolver_destroy(struct resolver *r) WORKER_ONLY;
 
-/* New settings, and /etc/resolv.conf as it is now, count at once: who waits is asked for anew. What is known is old. */
+/* New settings, and /etc/resolv.conf as it is now, count at once: who waits is asked for anew. What is known is
+ * old. */
 void resolver_reconfigure(struct resolver *r, struct config *config) WORKER_ONLY;
 
 /* Frees what was closed in this turn. For the worker, at the end of a turn. */

@@ -35,8 +35,8 @@ START_TEST(errors_become_the_reason_of_their_side)
 	ck_assert_int_eq(conn_reason_of(false, -ETIMEDOUT), CLOSE_client_timeout);
 	ck_assert_int_eq(conn_reason_of(true, -ETIMEDOUT), CLOSE_upstream_timeout);
 	ck_assert_int_eq(conn_reason_of(true, -ENOMEM), CLOSE_no_memory);
-	ck_assert_int_eq(conn_reason_of(false, -EHOSTUNREACH), CLOSE_client_error);
-	ck_assert_int_eq(conn_reason_of(true, -EHOSTUNREACH), CLOSE_upstream_error);
+	ck_assert_int_eq(conn_reason_of(false, -EHOSTUNREACH), CLOSE_client_timeout);
+	ck_assert_int_eq(conn_reason_of(true, -EIO), CLOSE_upstream_error);
 }
 END_TEST
 
