@@ -40,7 +40,7 @@ Q := @
 say = @printf '  %-7s %s\n'
 endif
 
-PKGS := libconfig libsystemd libcares libcap-ng
+PKGS := libconfig libsystemd libcares libcap-ng libssl libcrypto
 # asked only when something is compiled, so that a machine without pkg-config can still run the targets that install it
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)

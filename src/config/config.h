@@ -16,6 +16,7 @@
 #include "config/endpoint.h"
 #include "config/errors.h"
 #include "config/option.h"
+#include "config/tls_config.h"
 
 /* The values of `keepalive`. */
 struct keepalive_config {
@@ -27,11 +28,13 @@ struct keepalive_config {
 
 struct limits_config {
 	int connections; /* at once; 0: as many as descriptors allow */
+	int handshakes;	 /* under way at once; 0: as many as there are connections */
 };
 
 struct timeouts_config {
 	uint64_t idle_ms; /* 0: never */
 	uint64_t connect_ms;
+	uint64_t handshake_ms;
 	uint64_t linger_ms;
 };
 
@@ -60,6 +63,7 @@ struct listener_config {
 	struct limits_config limits;
 	struct timeouts_config timeouts;
 	struct unix_config unix_socket;
+	struct tls_config tls;
 
 	unsigned service;     /* index into the services given to config_load */
 	void *service_values; /* owned: the struct of that service's option group */

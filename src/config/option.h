@@ -55,6 +55,10 @@ struct option_row {
 	const char *help;		  /* for the manual: full sentences */
 	const char *choices;		  /* OPTION_CHOICE: "a|b|c" */
 	const struct option_group *group; /* OPTION_GROUP */
+
+	/* OPTION_GROUP: it may be left out, and its options have no defaults then. Its struct begins with a bool: it is
+	 * there. */
+	bool optional;
 };
 
 /* A group of options and the struct that holds their values. */

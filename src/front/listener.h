@@ -46,6 +46,10 @@ int listeners_open(struct listener_set *to, struct config *config, struct listen
  * close it. */
 void listeners_commit(struct listener_set *set, struct listener_set *old) MAIN_ONLY;
 
+/* Connections that come in at the listener of this name from now on use `tls` (NULL: none); each of its sockets takes a
+ * reference of its own. Only of a set that was committed. */
+void listeners_set_tls(struct listener_set *set, const char *name, struct tls_set *tls) MAIN_ONLY;
+
 /* Closes the sockets, removes their files, empties the set. */
 void listeners_close(struct listener_set *set) MAIN_ONLY;
 

@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "front/unix_path.h"
 #include "report/counters.h"
+#include "tls/set.h"
 
 struct acceptor;
 
@@ -34,6 +35,7 @@ struct listening {
 
 	const struct listener_config *config; /* borrowed from the set's snapshot; NULL until it is committed */
 	struct account *account;	      /* ref; likewise */
+	struct tls_set *tls;		      /* ref: what connections come in under; NULL: no TLS */
 };
 
 /* Opens a socket at `address` (the endpoint's, or one of its families') and listens.

@@ -37,6 +37,7 @@ static inline uint64_t counter_read(const _Atomic uint64_t *counter)
 /* What a listener's name has open, kept over reloads. Shared: the acceptor takes, workers give back. */
 struct account {
 	_Alignas(CACHE_LINE_BYTES) atomic_uint open; /* connections */
+	atomic_uint handshakes;			     /* of TLS, under way */
 	atomic_uint refs;
 	uint64_t admitted; /* main's own: connections since the start, which services take turns by */
 };

@@ -18,6 +18,10 @@ struct service {
 	size_t state_bytes;		  /* its own memory a connection, zeroed: conn_state() */
 	unsigned descriptors;		  /* the most that one connection takes, its own included */
 
+	/* The TLS towards the upstreams that `values` (the checked group's) ask for; it may be not enabled. Borrowed from
+	 * `values`. NULL: there is none. Thread: any. */
+	const struct tls_upstream_config *(*upstream_tls)(const void *values);
+
 	/* The connection was seated. */
 	void (*open)(struct conn *c);
 

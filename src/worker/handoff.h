@@ -12,6 +12,7 @@
 #include "base/role.h"
 #include "config/config.h"
 #include "report/counters.h"
+#include "tls/set.h"
 #include "worker/close_reason.h"
 #include "worker/doorbell.h"
 
@@ -25,6 +26,7 @@ struct seat {
 	struct config *config;			/* ref */
 	const struct listener_config *listener; /* borrowed from config */
 	struct account *account;		/* ref; counts this connection already */
+	struct tls_set *tls;			/* ref; NULL: no TLS on either side */
 	unsigned descriptors;			/* what was taken of the pool's for it */
 };
 
