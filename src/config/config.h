@@ -28,7 +28,7 @@ struct keepalive_config {
 
 struct limits_config {
 	int connections; /* at once; 0: as many as descriptors allow */
-	int handshakes;	 /* under way at once; 0: as many as there are connections */
+	int handshakes;	 /* of TLS, under way at once; 0: as many as there are connections */
 };
 
 struct timeouts_config {

@@ -73,18 +73,25 @@ static void diff_option(struct diff *d, const struct option_row *o, const void *
 	say(d, o->name, t.at, o->change == CHANGE_RESTART);
 }
 
+/* A group that came or went is told as one thing: its options had no values without it. */
 static void diff_group(struct diff *d, const struct option_group *group, const void *from, const void *to)
 {
 	for (size_t i = 0; i < group->option_count; i++) {
 		const struct option_row *o = &group->options[i];
-		if (o->type == OPTION_GROUP) {
-			size_t length = d->where.length;
-			enter(d, "", o->name, ".");
-			diff_group(d, o->group, option_field_const(o, from), option_field_const(o, to));
-			leave(d, length);
-		} else {
+		if (o->type != OPTION_GROUP) {
 			diff_option(d, o, from, to);
+			continue;
 		}
+		bool was_there = option_group_is_there(o, from);
+		bool is_there = option_group_is_there(o, to);
+		if (was_there != is_there)
+			say(d, o->name, is_there ? ": added" : ": removed", false);
+		if (!was_there || !is_there)
+			continue;
+		size_t length = d->where.length;
+		enter(d, "", o->name, ".");
+		diff_group(d, o->group, option_field_const(o, from), option_field_const(o, to));
+		leave(d, length);
 	}
 }
 

@@ -16,7 +16,9 @@ static void dump_group(const struct option_group *group, const void *values, FIL
 	for (size_t i = 0; i < group->option_count; i++) {
 		const struct option_row *o = &group->options[i];
 		indent(to, depth);
-		if (o->type == OPTION_GROUP) {
+		if (o->type == OPTION_GROUP && !option_group_is_there(o, values)) {
+			fprintf(to, "# %s is not set\n", o->name);
+		} else if (o->type == OPTION_GROUP) {
 			fprintf(to, "%s: {\n", o->name);
 			dump_group(o->group, option_field_const(o, values), to, depth + 1);
 			indent(to, depth);

@@ -290,8 +290,6 @@ static int parse_name(struct endpoint *to, const struct parts *parts, const char
 		to->name[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 	}
 	to->name[n] = '\0';
-	if (strcmp(to->name, "unix") == 0)
-		return wrong(why, "unix: begins a UNIX address; write a host of this name as unix.:PORT");
 	for (size_t begin = 0; begin <= without_dot;) {
 		size_t length = 0;
 		while (begin + length < without_dot && to->name[begin + length] != '.')
@@ -309,6 +307,29 @@ static int parse_name(struct endpoint *to, const struct parts *parts, const char
 	to->kind = ENDPOINT_NAME;
 	to->port = parts->port;
 	return 0;
+}
+
+static int parse_upstream_name(struct endpoint *to, const struct parts *parts, const char **why)
+{
+	int rc = parse_name(to, parts, why);
+
+	if (rc == 0 && strcmp(to->name, "unix") == 0)
+		return wrong(why, "unix: begins a UNIX address; write a host of this name as unix.:PORT");
+	return rc;
+}
+
+int endpoint_check_host(const char *text, const char **why)
+{
+	struct parts parts = {.host = text, .host_n = strlen(text)};
+	struct endpoint e = {0};
+
+	if (parts.host_n == 0)
+		return wrong(why, "the host name is empty");
+	if (strpbrk(text, ":[]"))
+		return wrong(why, "the host name stands here without a port and without brackets");
+	if (text[parts.host_n - 1] == '.')
+		return wrong(why, "the host name ends in a dot; write it without");
+	return parse_name(&e, &parts, why);
 }
 
 static bool is_unspecified(const struct netaddr *a)
@@ -337,7 +358,7 @@ int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **
 		if (rc == 0)
 			rc = parse_ip(&e.address, &parts, why);
 		if (rc == -ENOENT)
-			rc = parse_name(&e, &parts, why);
+			rc = parse_upstream_name(&e, &parts, why);
 		else if (rc == 0 && is_unspecified(&e.address))
 			rc = wrong(why, "the unspecified address is no place to connect to; write 127.0.0.1 or [::1] "
 					"for this machine");

@@ -47,6 +47,9 @@ int endpoint_parse_upstream(struct endpoint *to, const char *text, const char **
  * none. A link-local address is none, since c-ares takes no zone ("%eth0"). Returns as above. */
 int endpoint_parse_server(struct netaddr *to, const char *text, const char **why) MUST_CHECK;
 
+/* Checks a host name alone, without a port and a dot at its end: "db.example". Returns as above. */
+int endpoint_check_host(const char *text, const char **why) MUST_CHECK;
+
 /* The canonical text: what parses to the same endpoint again. Two endpoints are the same if their texts are. */
 void endpoint_add_text(struct text *t, const struct endpoint *e);
 

@@ -32,9 +32,11 @@ const char *config_manual_escape(char c)
 	}
 }
 
-/* Prints `n` bytes so that roff takes them as text. */
+/* Prints `n` bytes so that roff takes them as text. Lists of names with colons between them, as OpenSSL writes
+ * ciphers, may be broken after one. */
 static size_t print_bytes(const char *text, size_t n, FILE *to)
 {
+	bool breaks = n > LINE_COLUMNS / 2;
 	size_t columns = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -43,6 +45,8 @@ static size_t print_bytes(const char *text, size_t n, FILE *to)
 			fputs(escape, to);
 		else
 			putc(text[i], to);
+		if (breaks && text[i] == ':')
+			fputs("\\:", to);
 		columns += escape ? strlen(escape) : 1;
 	}
 	return columns;
@@ -133,10 +137,12 @@ static void print_facts(const struct option_row *o, FILE *to)
 }
 
 /* The options of a group that are no groups, then the groups, each under its path. */
-static void print_group(const struct option_group *group, const char *path, FILE *to)
+static void print_group(const struct option_group *group, const char *path, bool optional, FILE *to)
 {
 	bool any = false;
 
+	if (optional)
+		print_text("Optional: it counts only when it stands in the file, if only as {}.", to);
 	print_text(group->help, to);
 	for (size_t i = 0; i < group->option_count; i++) {
 		const struct option_row *o = &group->options[i];
@@ -160,24 +166,24 @@ static void print_group(const struct option_group *group, const char *path, FILE
 		text_init(&t, inner, sizeof(inner));
 		text_printf(&t, "%s%s%s", path, path[0] ? "." : "", o->name);
 		fprintf(to, ".Ss %s\n", inner);
-		print_group(o->group, inner, to);
+		print_group(o->group, inner, o->optional, to);
 	}
 }
 
 void config_manual(const struct config_services *services, FILE *to)
 {
 	fputs(".Ss Global options\n", to);
-	print_group(&schema_global, "", to);
+	print_group(&schema_global, "", false, to);
 	fputs(".Ss listeners\n", to);
-	print_group(&schema_listeners, "listeners", to);
+	print_group(&schema_listeners, "listeners", false, to);
 	fputs(".Ss listeners.NAME\n", to);
-	print_group(&schema_listener, "listeners.NAME", to);
+	print_group(&schema_listener, "listeners.NAME", false, to);
 	for (unsigned i = 0; i < services->count; i++) {
 		char path[256];
 		struct text t;
 		text_init(&t, path, sizeof(path));
 		text_printf(&t, "listeners.NAME.%s", services->groups[i]->name);
 		fprintf(to, ".Ss %s\n", path);
-		print_group(services->groups[i], path, to);
+		print_group(services->groups[i], path, false, to);
 	}
 }

@@ -56,9 +56,11 @@ struct option_row {
 	const char *choices;		  /* OPTION_CHOICE: "a|b|c" */
 	const struct option_group *group; /* OPTION_GROUP */
 
-	/* OPTION_GROUP: it may be left out, and its options have no defaults then. Its struct begins with a bool: it is
-	 * there. */
+	/* OPTION_GROUP: it may be left out. Its struct begins with a bool, `enabled`: the group is there. Left out, that
+	 * is false, none of its options has a default or must be given, and its check does not run. */
 	bool optional;
+
+	bool may_be_empty; /* OPTION_STRING: "" is a value */
 };
 
 /* A group of options and the struct that holds their values. */
@@ -69,9 +71,9 @@ struct option_group {
 	size_t option_count;
 	size_t struct_bytes; /* of a group that is allocated by itself (a service's); else 0 */
 
-	/* A service's: reads the parsed values further (addresses out of strings) and checks how they go together.
-	 * Adds to `errors` what is wrong; `path` is the group's ("listeners.web.proxy"), `place` where it stands. May
-	 * be NULL. */
+	/* Reads the parsed values further (addresses out of strings) and checks how they go together. Adds to `errors`
+	 * what is wrong; `path` is the group's ("listeners.web.proxy"), `place` where it stands; its file's name is
+	 * borrowed from the snapshot. The groups in it were checked before. May be NULL. */
 	void (*check)(void *values, const char *path, struct config_place place, struct config_errors *errors);
 
 	/* A service's: gives back what `check` allocated. Accepts values that were never checked. May be NULL. */

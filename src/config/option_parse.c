@@ -350,6 +350,25 @@ static bool is_other(const struct option_others *others, const char *name)
 	return false;
 }
 
+/* An option that is a group; `member` is NULL when it does not stand in the file, and `place` then its group's. */
+static void parse_inner(struct option_parse *p, const struct option_row *o, void *values,
+			const config_setting_t *member, struct config_place place)
+{
+	if (member) {
+		place = option_parse_place(p, member);
+		if (!option_parse_is_group(p, member))
+			member = NULL;
+	}
+	if (o->optional) {
+		*(bool *)option_field(o, values) = member != NULL;
+		if (!member)
+			return;
+	}
+	size_t where = option_parse_enter(p, o->name);
+	option_parse_group(p, o->group, option_field(o, values), member, place, NULL);
+	option_parse_leave(p, where);
+}
+
 /* The options of `group` that are groups, or that must be given and are not. */
 static void parse_structure(struct option_parse *p, const struct option_group *group, void *values,
 			    const config_setting_t *setting, struct config_place place)
@@ -358,12 +377,7 @@ static void parse_structure(struct option_parse *p, const struct option_group *g
 		const struct option_row *o = &group->options[i];
 		const config_setting_t *member = setting ? config_setting_get_member(setting, o->name) : NULL;
 		if (o->type == OPTION_GROUP) {
-			struct config_place inner = member ? option_parse_place(p, member) : place;
-			if (member && !option_parse_is_group(p, member))
-				member = NULL;
-			size_t where = option_parse_enter(p, o->name);
-			option_parse_group(p, o->group, option_field(o, values), member, inner, NULL);
-			option_parse_leave(p, where);
+			parse_inner(p, o, values, member, place);
 		} else if (!member && o->fallback && strcmp(o->fallback, "!") == 0) {
 			option_parse_error(p, place, o->name, "missing; it must be given: %s",
 					   option_type_expected(o->type));

@@ -178,7 +178,7 @@ int option_set(const struct option_row *o, void *values, const char *text, struc
 	case OPTION_DURATION:
 		return set_number(o, field, text, why);
 	case OPTION_STRING:
-		if (text[0] == '\0') {
+		if (text[0] == '\0' && !o->may_be_empty) {
 			text_add(why, "is empty; leave the option out instead");
 			return -EINVAL;
 		}
@@ -227,6 +227,11 @@ bool option_equal(const struct option_row *o, const void *a, const void *b)
 	}
 	must(!"a group is compared option by option");
 	return false;
+}
+
+bool option_group_is_there(const struct option_row *o, const void *values)
+{
+	return !o->optional || as_bool(o, values);
 }
 
 bool option_is_unset(const struct option_row *o, const void *values)

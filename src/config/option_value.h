@@ -23,6 +23,9 @@ bool option_in_range(const struct option_row *o, int64_t value, struct text *why
 
 bool option_equal(const struct option_row *o, const void *a, const void *b);
 
+/* Whether the group of an OPTION_GROUP stands in the file, or is none that may be left out. */
+bool option_group_is_there(const struct option_row *o, const void *values);
+
 /* Whether it has no value: a string that was not given, an empty list. */
 bool option_is_unset(const struct option_row *o, const void *values);
 

@@ -98,6 +98,20 @@ static const struct option_row limits_options[] = {
 			"so that one "
 			"listener cannot take the descriptors of all.",
 	},
+	{
+		.name = "handshakes",
+		.type = OPTION_INT,
+		.offset = offsetof(struct limits_config, handshakes),
+		.minimum = 0,
+		.maximum = 1000000,
+		.fallback = "1000",
+		.unit = "handshakes",
+		.change = CHANGE_RELOAD,
+		.help = "How many TLS handshakes this listener has under way at once; further connections wait in the "
+			"backlog until one is done. 0 sets no limit. Each holds up to 60 KiB while it lasts, which "
+			"strangers can make last until timeouts.handshake: lower it where memory is short, raise it "
+			"where many clients far away come at the same moment. Without tls it has no effect.",
+	},
 };
 
 static const struct option_group limits_group = {
@@ -131,6 +145,18 @@ static const struct option_row timeouts_options[] = {
 		.help = "How long usherd tries to reach an upstream for a connection, all addresses and all upstreams "
 			"together, "
 			"before it gives the connection up.",
+	},
+	{
+		.name = "handshake",
+		.type = OPTION_DURATION,
+		.offset = offsetof(struct timeouts_config, handshake_ms),
+		.minimum = 1,
+		.maximum = HOUR,
+		.fallback = "10s",
+		.change = CHANGE_RELOAD,
+		.help = "How long a client may take for its TLS handshake, from the moment it was accepted. Lower it "
+			"where connections that never become one pile up; raise it for clients behind very slow "
+			"networks. Without tls it has no effect.",
 	},
 	{
 		.name = "linger",
@@ -325,6 +351,13 @@ static const struct option_row listener_options[] = {
 		.type = OPTION_GROUP,
 		.offset = offsetof(struct listener_config, unix_socket),
 		.group = &unix_group,
+	},
+	{
+		.name = "tls",
+		.type = OPTION_GROUP,
+		.offset = offsetof(struct listener_config, tls),
+		.group = &schema_tls,
+		.optional = true,
 	},
 };
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config/endpoint.h"
 #include "config/errors.h"
 #include "config/option.h"
 
@@ -60,5 +61,14 @@ struct tls_upstream_config {
 	struct option_list alpn; /* offered when the client's connection has none */
 	bool insecure_skip_verify;
 };
+
+/* The table of struct tls_upstream_config, for the groups of services that connect: an option of type OPTION_GROUP that
+ * is optional. */
+extern const struct option_group schema_tls_upstream;
+
+/* For the `check` of such a service's group, whose path is `path`: adds an error when one of the upstreams has no name
+ * that its certificate could be verified by and `tls` gives none either. Thread: main. */
+void tls_upstream_check_names(const struct tls_upstream_config *tls, const struct endpoint *upstreams, unsigned count,
+			      const char *path, struct config_errors *errors);
 
 #endif

@@ -10,6 +10,7 @@
 struct proxy_values {
 	struct option_list to;
 	struct endpoint *upstreams; /* owned; to.count of them */
+	struct tls_upstream_config tls;
 };
 
 static void proxy_check(void *values, const char *path, struct config_place place, struct config_errors *errors)
@@ -24,13 +25,18 @@ static void proxy_check(void *values, const char *path, struct config_place plac
 	}
 	char to_path[128];
 	struct text t;
+	bool all_read = true;
 	text_init(&t, to_path, sizeof(to_path));
 	text_printf(&t, "%s.to", path);
 	for (unsigned i = 0; i < v->to.count; i++) {
 		const char *why;
-		if (endpoint_parse_upstream(&v->upstreams[i], v->to.at[i], &why) < 0)
-			config_errors_add(errors, v->to.places[i], to_path, "\"%s\": %s", v->to.at[i], why);
+		if (endpoint_parse_upstream(&v->upstreams[i], v->to.at[i], &why) == 0)
+			continue;
+		config_errors_add(errors, v->to.places[i], to_path, "\"%s\": %s", v->to.at[i], why);
+		all_read = false;
 	}
+	if (all_read)
+		tls_upstream_check_names(&v->tls, v->upstreams, v->to.count, path, errors);
 }
 
 static void proxy_release(void *values)
@@ -56,6 +62,13 @@ static const struct option_row proxy_options[] = {
 			"least 250 ms. Names are resolved when they are needed, and again when their TTL is "
 			"over.",
 	},
+	{
+		.name = "tls",
+		.type = OPTION_GROUP,
+		.offset = offsetof(struct proxy_values, tls),
+		.group = &schema_tls_upstream,
+		.optional = true,
+	},
 };
 
 static const struct option_group proxy_group = {
@@ -69,6 +82,12 @@ static const struct option_group proxy_group = {
 	.check = proxy_check,
 	.release = proxy_release,
 };
+
+static const struct tls_upstream_config *proxy_upstream_tls(const void *values)
+{
+	const struct proxy_values *v = values;
+	return &v->tls;
+}
 
 WORKER_ONLY static void proxy_open(struct conn *c)
 {
@@ -85,6 +104,7 @@ extern const struct service service_proxy;
 const struct service service_proxy = {
 	.group = &proxy_group,
 	.descriptors = 2,
+	.upstream_tls = proxy_upstream_tls,
 	.open = proxy_open,
 	.connected = proxy_connected,
 };

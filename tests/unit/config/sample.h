@@ -12,6 +12,7 @@ struct sample_proxy {
 	struct option_list to;
 	struct endpoint *upstreams; /* owned; made by the check */
 	const char *note;
+	struct tls_upstream_config tls;
 };
 
 static inline void sample_check(void *values, const char *path, struct config_place place, struct config_errors *errors)
@@ -20,11 +21,14 @@ static inline void sample_check(void *values, const char *path, struct config_pl
 
 	(void)place;
 	proxy->upstreams = calloc(proxy->to.count, sizeof(*proxy->upstreams));
-	for (unsigned i = 0; proxy->upstreams && i < proxy->to.count; i++) {
+	if (!proxy->upstreams)
+		return;
+	for (unsigned i = 0; i < proxy->to.count; i++) {
 		const char *why = "";
 		if (endpoint_parse_upstream(&proxy->upstreams[i], proxy->to.at[i], &why) < 0)
 			config_errors_add(errors, proxy->to.places[i], path, "to: \"%s\": %s", proxy->to.at[i], why);
 	}
+	tls_upstream_check_names(&proxy->tls, proxy->upstreams, proxy->to.count, path, errors);
 }
 
 static inline void sample_release(void *values)
@@ -50,6 +54,13 @@ static const struct option_row sample_proxy_options[] = {
 		.type = OPTION_STRING,
 		.offset = offsetof(struct sample_proxy, note),
 		.help = "Any text.",
+	},
+	{
+		.name = "tls",
+		.type = OPTION_GROUP,
+		.offset = offsetof(struct sample_proxy, tls),
+		.group = &schema_tls_upstream,
+		.optional = true,
 	},
 };
 

@@ -90,6 +90,30 @@ START_TEST(listeners)
 }
 END_TEST
 
+#define TLS(more) ONE("tls: { certificate = \"/c\"; " more " };")
+#define PROXY(more) "listeners: { w: { listen = \"*:1\"; proxy: { to = \"h:1\"; " more " }; }; };"
+
+/* A group that may be left out is one thing while it comes and goes, and its options are while it stays. */
+START_TEST(optional_groups)
+{
+	differ(ONE(""), TLS("alpn = \"h2\"; client: { ca = \"/ca\"; };"), "listener web: tls: added\n", 0);
+	differ(TLS("alpn = \"h2\"; client: { ca = \"/ca\"; };"), ONE(""), "listener web: tls: removed\n", 0);
+	differ(TLS(""), TLS("client: { ca = \"/ca\"; };"), "listener web: tls.client: added\n", 0);
+	differ(TLS("alpn = \"h2\"; client: { ca = \"/ca\"; };"), TLS("minimum_version = \"1.3\";"),
+	       "listener web: tls.minimum_version: 1.2 -> 1.3\nlistener web: tls.alpn: \"h2\" -> not set\n"
+	       "listener web: tls.client: removed\n",
+	       0);
+	differ(TLS("client: { ca = \"/ca\"; };"), TLS("client: { ca = [ \"/ca\", \"/x\" ]; verify = \"optional\"; };"),
+	       "listener web: tls.client.ca: \"/ca\" -> \"/ca\", \"/x\"\n"
+	       "listener web: tls.client.verify: required -> optional\n",
+	       0);
+	differ(PROXY(""), PROXY("tls: {};"), "listener w: proxy.tls: added\n", 0);
+	differ(PROXY("tls: {};"), PROXY("tls: { sni = \"\"; };"), "listener w: proxy.tls.sni: not set -> \"\"\n", 0);
+	differ(PROXY("tls: { sni = \"x\"; };"), PROXY(""), "listener w: proxy.tls: removed\n", 0);
+	differ(TLS("key = [];"), "\n" TLS("ticket_rotation = \"360min\";"), "", 0);
+}
+END_TEST
+
 START_TEST(long_values_are_cut_but_compared_whole)
 {
 	char from[3000], to[3000];
@@ -119,6 +143,7 @@ int main(void)
 	tcase_add_test(t, nothing);
 	tcase_add_test(t, values);
 	tcase_add_test(t, listeners);
+	tcase_add_test(t, optional_groups);
 	tcase_add_test(t, long_values_are_cut_but_compared_whole);
 	return suite_run(suite);
 }

@@ -38,6 +38,15 @@ static const char *const texts[] = {
 	"keepalive: { enabled = false; }; unix: { mode = \"0000\"; user = \"u\"; group = \"g\"; };\n"
 	"timeouts: { idle = \"1h 30min\"; }; proxy: { to = ( \"h:1\", \"unix:/x y\" ); }; };\n"
 	"e: { listen = \"systemd:x\"; echo: {}; }; };",
+	"listeners: { e: { listen = \"*:7\"; echo: {}; tls: { certificate = \"/c\"; }; };\n"
+	"f: { listen = \"*:8\"; tls: { certificate = [ \"/c\", \"credential:d\" ]; key = [ \"/k\", \"/l\" ]; "
+	"minimum_version = \"1.3\"; ciphers = \"A:B\"; ciphersuites = \"C\"; groups = \"D\"; alpn = [ \"h2\", "
+	"\"\\x01\" ]; ticket_rotation = \"0s\"; client: { ca = \"/ca\"; verify = \"optional\"; crl = \"/crl\"; "
+	"allow = [ \"cn:a*\", \"dns:**\" ]; }; }; limits: { handshakes = 7; }; timeouts: { handshake = \"3s\"; };\n"
+	"proxy: { to = \"h:1\"; tls: {}; }; };\n"
+	"g: { listen = \"*:9\"; proxy: { to = \"h:1\"; tls: { ca = \"/ca\"; crl = \"/crl\"; name = \"10.0.0.1\"; sni = "
+	"\"\"; certificate = \"/c\"; key = \"/k\"; minimum_version = \"1.3\"; alpn = \"x\"; }; }; };\n"
+	"h: { listen = \"*:10\"; proxy: { to = \"h:1\"; tls: { insecure_skip_verify = true; }; }; }; };",
 	"user = \"quote\\\" backslash\\\\ tab\\t newline\\n bell\\x07 utf8 \xc3\xa9 latin1 \xe9 \\x7f @include \\x41 "
 	"#\";\n"
 	"listeners: { p: { listen = \"*:7\"; proxy: { to = \"h:1\"; note = \"\n@include \\\"x\\\"\n\"; }; }; };",
@@ -75,6 +84,36 @@ START_TEST(shows_defaults)
 }
 END_TEST
 
+static void dump_has(const char *text, const char *wanted, bool has)
+{
+	struct config *c = load(text);
+	char *dumped = dump(c);
+
+	ck_assert_msg((strstr(dumped, wanted) != NULL) == has, "%s: %s", text, wanted);
+	free(dumped);
+	config_unref(c);
+}
+
+#define LISTENER(more) "listeners: { e: { listen = \"*:7\"; " more " }; };"
+
+START_TEST(shows_what_was_left_out)
+{
+	const char *left_out = LISTENER("proxy: { to = \"h:1\"; };");
+	dump_has(left_out, "\n\t\t# tls is not set\n", true);
+	dump_has(left_out, "\n\t\t\t# tls is not set\n", true);
+	dump_has(left_out, "tls: {", false);
+	dump_has(left_out, "ticket_rotation", false);
+
+	const char *given = LISTENER("proxy: { to = \"h:1\"; tls: {}; }; tls: { certificate = \"/c\"; };");
+	dump_has(given, "# tls is", false);
+	dump_has(given, "\n\t\ttls: {\n\t\t\tcertificate = [ \"/c\" ];\n\t\t\tkey = [ ];\n", true);
+	dump_has(given, "\n\t\t\tticket_rotation = \"6h\";\n\t\t\t# client is not set\n\t\t};\n", true);
+	dump_has(given, "\n\t\t\ttls: {\n\t\t\t\tca = [ ];\n", true);
+	dump_has(given, "\n\t\t\t\t# sni is not set\n", true);
+	dump_has(given, "\n\t\t\t\tinsecure_skip_verify = false;\n\t\t\t};\n", true);
+}
+END_TEST
+
 /* Every option has a help text of full sentences and is in the manual. */
 static void check_group(const struct option_group *group, const char *manual)
 {
@@ -106,6 +145,13 @@ START_TEST(the_manual_has_every_option)
 	check_group(&sample_proxy, text);
 	ck_assert_ptr_nonnull(strstr(text, "number, 0 to 256 threads; default: 0; a change needs a restart.\n"));
 	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.proxy\n"));
+	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.tls\nOptional: it counts only when"));
+	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.tls.client\nOptional: it counts only when"));
+	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.proxy.tls\nOptional: it counts only when"));
+	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.limits\nHow much"));
+	/* a long value may be broken, a short one need not */
+	ck_assert_ptr_nonnull(strstr(text, "TLS_AES_128_GCM_SHA256:\\:TLS_AES_256"));
+	ck_assert_ptr_nonnull(strstr(text, "\\(dqX25519:P\\-256:P\\-384\\(dq"));
 	free(text);
 }
 END_TEST
@@ -118,6 +164,7 @@ int main(void)
 	suite_add_tcase(suite, t);
 	tcase_add_loop_test(t, a_dump_loads_to_the_same, 0, ARRAY_LEN(texts));
 	tcase_add_test(t, shows_defaults);
+	tcase_add_test(t, shows_what_was_left_out);
 	tcase_add_test(t, the_manual_has_every_option);
 	return suite_run(suite);
 }
