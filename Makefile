@@ -64,6 +64,8 @@ UNIT_SRCS := $(sort $(wildcard tests/unit/*/test_*.c))
 UNIT_BINS := $(UNIT_SRCS:%.c=$(BUILD)/%)
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ_SRCS:%.c=$(BUILD)/%)
+BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
+BENCH_BINS := $(BENCH_SRCS:%.c=$(BUILD)/%)
 # the manual, once its generator is there
 MAN := $(if $(wildcard doc/mkman.c),$(patsubst doc/%,$(BUILD)/doc/%,$(patsubst %.in,%,$(wildcard doc/*.8.in doc/*.5.in))))
 
@@ -106,6 +108,11 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libusher.a
 	$(say) LD $@
 	$(Q)$(CC) -fsanitize=fuzzer $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
+# the load of a benchmark
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o
+	$(say) LD $@
+	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+
 # prints those parts of the manual that are made from the tables in the source
 $(BUILD)/mkman: $(BUILD)/doc/mkman.o $(BUILD)/libusher.a
 	$(say) LD $@
@@ -124,7 +131,7 @@ $(BUILD)/doc/%: doc/%.in $(MAN_PARTS:%=$(BUILD)/doc/%.mdoc)
 		-e '/^@LOG_KINDS@$$/{r $(BUILD)/doc/log_kinds.mdoc' -e 'd}' \
 		-e 's|@CONFIG_FILE@|$(sysconfdir)/usher/usherd.conf|g' -e 's|@SBINDIR@|$(sbindir)|g' $< >$@
 
--include $(LIB_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BUILD)/doc/mkman.d
+-include $(LIB_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BENCH_BINS:=.d) $(BUILD)/doc/mkman.d
 
 .PHONY: man
 man: $(MAN) ## the manual alone
@@ -159,6 +166,9 @@ unit: unit-bins ## the unit tests
 functional: all ## the functional tests; PYTEST_ARGS='-k reload' picks some
 	@PYTHON='$(PYTHON)' tests/run $(BUILD) functional
 
+.PHONY: bench-bins
+bench-bins: $(BENCH_BINS) ## what tests/bench/compare-tls makes load with
+
 .PHONY: fuzz fuzz-bins
 fuzz-bins: $(FUZZ_BINS)
 fuzz: ## every fuzz target for FUZZ_SECONDS (20)
@@ -175,7 +185,7 @@ lint: ## everything below, in parallel
 
 SRC_C = $(sort $(wildcard src/*.c src/*/*.c))
 SRC_H = $(sort $(wildcard src/*/*.h))
-OTHER_C = $(sort $(wildcard tests/unit/*.h tests/unit/*/*.[ch] tests/fuzz/*.[ch] doc/*.[ch]))
+OTHER_C = $(sort $(wildcard tests/unit/*.h tests/unit/*/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch] doc/*.[ch]))
 # clang knows what gcc does not, and less of what gcc warns of
 CLANG_FLAGS = $(USHER_CPPFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wno-unknown-warning-option $(PKG_CFLAGS)
 
