@@ -46,6 +46,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	try_parse(endpoint_parse_upstream, text);
 	if (endpoint_parse_server(&server, text, &why) < 0 && !why)
 		abort();
+	why = NULL;
+	if (endpoint_check_host(text, &why) < 0 && !why)
+		abort();
 	free(text);
 	return 0;
 }

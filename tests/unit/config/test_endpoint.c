@@ -295,6 +295,29 @@ START_TEST(dns_servers)
 }
 END_TEST
 
+START_TEST(host_names)
+{
+	static const char *const good[] = {"h",	   "db.example",  "DB_1.Example",
+					   "unix", "1st.example", "xn--bcher-kva.de"};
+	static const char *const bad[] = {"",	 ".",	      "db.example.", "db.example:80", "10.0.0.1",
+					  "::1", "[::1]",     "a b.de",	     "a..b",	      "-a",
+					  "a-",	 "*.example", "h%lo"};
+	char text[300];
+	const char *why;
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		ck_assert_msg(endpoint_check_host(good[i], &why) == 0, "%s: %s", good[i], why);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		ck_assert_msg(endpoint_check_host(bad[i], &why) == -EINVAL, "%s", bad[i]);
+	for (int i = 0; i < 299; i++)
+		text[i] = i % 2 ? '.' : 'a';
+	text[299] = '\0';
+	ck_assert_int_eq(endpoint_check_host(text, &why), -EINVAL);
+	text[253] = '\0';
+	ck_assert_int_eq(endpoint_check_host(text, &why), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("config/endpoint");
@@ -309,5 +332,6 @@ int main(void)
 	tcase_add_test(c, fills_in);
 	tcase_add_test(c, bounds_names);
 	tcase_add_test(c, dns_servers);
+	tcase_add_test(c, host_names);
 	return suite_run(suite);
 }
