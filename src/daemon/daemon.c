@@ -42,7 +42,8 @@ static unsigned worker_count(const struct config *config)
 	return cpus < 1 ? 1 : cpus > POOL_WORKERS_MAX ? POOL_WORKERS_MAX : (unsigned)cpus;
 }
 
-/* Reads the configuration and opens the sockets; what is wrong is in `errors`. Returns an exit code. */
+/* Reads the configuration and the files that it names, as root while that is had, and opens the sockets; what is wrong
+ * is in `errors`. Returns an exit code. */
 MAIN_ONLY static int load_and_open(struct daemon *d, struct config_errors *errors)
 {
 	int failed = config_load(d->options->config_path, service_groups(), &d->config, errors);
@@ -51,6 +52,11 @@ MAIN_ONLY static int load_and_open(struct daemon *d, struct config_errors *error
 			fail(d->options->config_path, failed);
 		return DAEMON_EXIT_CONFIG;
 	}
+	d->certificates = certificates_create();
+	if (!d->certificates)
+		return fail("start", -ENOMEM);
+	if (certificates_prepare(d->certificates, d->config, errors) < 0)
+		return DAEMON_EXIT_CONFIG;
 	d->listeners = calloc(1, sizeof(*d->listeners));
 	if (!d->listeners)
 		return fail("start", -ENOMEM);
@@ -123,6 +129,9 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 	if (failed)
 		return fail("start the acceptor", failed);
 	listeners_commit(d->listeners, d->listeners);
+	certificates_start(d->certificates, acceptor_poller(d->acceptor), acceptor_timers(d->acceptor));
+	certificates_commit(d->certificates, d->listeners);
+	certificates_say_unreadable(d->certificates);
 	failed = acceptor_set_listeners(d->acceptor, d->listeners);
 	return failed ? fail("watch the listening sockets", failed) : DAEMON_EXIT_OK;
 }
@@ -172,6 +181,7 @@ MAIN_ONLY static void run(struct daemon *d)
 
 MAIN_ONLY static void release(struct daemon *d)
 {
+	d->certificates = certificates_destroy(d->certificates);
 	d->acceptor = acceptor_destroy(d->acceptor);
 	if (d->listeners)
 		listeners_close(d->listeners);

@@ -10,6 +10,7 @@
 #include "base/role.h"
 #include "base/timer.h"
 #include "config/config.h"
+#include "daemon/certificates.h"
 #include "daemon/daemon.h"
 #include "front/acceptor.h"
 #include "front/listener.h"
@@ -22,6 +23,7 @@ struct daemon {
 	struct listener_set *listeners;	      /* owned */
 	struct pool *pool;		      /* owned */
 	struct acceptor *acceptor;	      /* owned */
+	struct certificates *certificates;    /* owned */
 
 	/* signals: noted when they come, acted upon when the turn is over */
 	int signal_fd; /* owned; -1: none */

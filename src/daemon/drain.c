@@ -53,6 +53,7 @@ bool drain_run(struct daemon *d)
 	log_write(LOG_LEVEL_NOTICE, LOG_STOPPING, "%s", status);
 	manager_stopping(status);
 	housekeeping_stop(d);
+	d->certificates = certificates_destroy(d->certificates);
 	listeners_close(d->listeners);
 
 	if (!wait_for_connections(d, clock_now_ms() + d->config->drain_timeout_ms, 1)) {

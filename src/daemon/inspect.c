@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config/config.h"
+#include "daemon/certificate_report.h"
+#include "daemon/certificates.h"
 #include "daemon/daemon.h"
 #include "service/service.h"
 
@@ -52,15 +55,50 @@ static void print_endpoints(const struct config *config)
 	}
 }
 
+/* Loads the set of each listener into `sets`, NULL where it has no TLS. Returns the exit code; what is wrong was
+ * printed. */
+static int load_sets(const struct config *config, struct tls_set **sets)
+{
+	struct config_errors *errors = sets ? config_errors_create() : NULL;
+	bool failed = false;
+	if (!errors) {
+		fprintf(stderr, "usherd: %s\n", strerror(ENOMEM));
+		return DAEMON_EXIT_FAILED;
+	}
+	for (unsigned i = 0; i < config->listener_count; i++)
+		if (certificates_load(&config->listeners[i], NULL, errors, &sets[i]) < 0)
+			failed = true;
+	config_errors_print(errors, stderr);
+	config_errors_destroy(errors);
+	return failed ? DAEMON_EXIT_CONFIG : DAEMON_EXIT_OK;
+}
+
+static int check_loaded(const struct config *config)
+{
+	struct tls_set **sets = calloc(config->listener_count + 1, sizeof(struct tls_set *));
+	int code = load_sets(config, sets);
+	if (code == DAEMON_EXIT_OK) {
+		print_endpoints(config);
+		for (unsigned i = 0; i < config->listener_count; i++)
+			if (sets[i])
+				certificate_report_print(sets[i], config->listeners[i].name, time(NULL), stdout);
+		code = inspect_finish_output();
+	}
+	for (unsigned i = 0; sets && i < config->listener_count; i++)
+		tls_set_unref(sets[i]);
+	free(sets);
+	return code;
+}
+
 int inspect_check(const char *config_path)
 {
 	int code = DAEMON_EXIT_FAILED;
 	struct config *config = load(config_path, &code);
 	if (!config)
 		return code;
-	print_endpoints(config);
+	code = check_loaded(config);
 	config_unref(config);
-	return inspect_finish_output();
+	return code;
 }
 
 int inspect_dump(const char *config_path)

@@ -17,19 +17,22 @@ static void log_difference(void *arg, const char *text, bool needs_restart)
 	log_write(needs_restart ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, LOG_RELOAD_CHANGE, "reload: %s", text);
 }
 
-/* Loads the file and opens what is new in it. Returns the set, or NULL with what is wrong in `errors`. */
+/* Loads the file and the certificates that it names, and opens what is new in it. Returns the set, or NULL with what is wrong in `errors`. */
 MAIN_ONLY static struct listener_set *prepare(struct daemon *d, struct config_errors *errors)
 {
 	struct config *config;
 	struct listener_set *set = calloc(1, sizeof(*set));
 	int failed = set ? config_load(d->options->config_path, service_groups(), &config, errors) : -1;
 	if (!failed) {
-		failed = listeners_open(set, config, d->listeners, &d->passed, errors);
+		failed = certificates_prepare(d->certificates, config, errors);
+		if (!failed)
+			failed = listeners_open(set, config, d->listeners, &d->passed, errors);
 		config_unref(config); /* the set has its own */
 	}
 	if (!failed)
 		return set;
 	free(set);
+	certificates_discard(d->certificates);
 	/* one that made way for another, and is back, is watched anew; if that fails it was logged */
 	(void)!acceptor_set_listeners(d->acceptor, d->listeners);
 	return NULL;
@@ -54,7 +57,9 @@ MAIN_ONLY static void put_into_effect(struct daemon *d, struct listener_set *set
 
 	struct listener_set *old = d->listeners;
 	acceptor_leave(d->acceptor, set);
+	/* nothing is accepted from here until the sockets have their TLS, new and kept ones */
 	listeners_commit(set, old);
+	certificates_commit(d->certificates, set);
 	d->listeners = set;
 	/* what cannot be watched was logged: the rest of the new configuration is worth more than the old one */
 	(void)!acceptor_set_listeners(d->acceptor, set);

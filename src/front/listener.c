@@ -405,6 +405,18 @@ void listeners_commit(struct listener_set *set, struct listener_set *old)
 	}
 }
 
+void listeners_set_tls(struct listener_set *set, const char *name, struct tls_set *tls)
+{
+	for (unsigned i = 0; i < set->count; i++) {
+		struct listening *l = set->at[i].socket;
+		if (strcmp(set->at[i].config->name, name) != 0)
+			continue;
+		struct tls_set *old = l->tls;
+		l->tls = tls_set_ref(tls);
+		tls_set_unref(old);
+	}
+}
+
 void listeners_close(struct listener_set *set)
 {
 	for (unsigned i = 0; i < set->count; i++)

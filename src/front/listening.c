@@ -27,6 +27,7 @@ struct listening *listening_destroy(struct listening *l)
 		fd_close(&l->fd);
 	}
 	account_unref(l->account);
+	tls_set_unref(l->tls);
 	free(l->key);
 	free(l->address);
 	free(l->path);
