@@ -11,6 +11,7 @@ struct account *account_create(void)
 	if (a == NULL)
 		return NULL;
 	atomic_init(&a->open, 0);
+	atomic_init(&a->handshakes, 0);
 	atomic_init(&a->refs, 1);
 	a->admitted = 0;
 	return a;

@@ -2,6 +2,7 @@
 #include "report/counters.h"
 
 #include <check.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -27,6 +28,18 @@ START_TEST(sets_share_no_cache_line)
 	struct account *a = account_create();
 	ck_assert_ptr_nonnull(a);
 	ck_assert_uint_eq((uintptr_t)a % CACHE_LINE_BYTES, 0);
+	account_unref(a);
+}
+END_TEST
+
+START_TEST(an_account_begins_empty)
+{
+	/* whatever was in that memory before */
+	ck_assert_int_eq(mallopt(M_PERTURB, 0x5a), 1);
+	struct account *a = account_create();
+	ck_assert_uint_eq(atomic_load(&a->open), 0);
+	ck_assert_uint_eq(atomic_load(&a->handshakes), 0);
+	ck_assert_uint_eq(a->admitted, 0);
 	account_unref(a);
 }
 END_TEST
@@ -76,6 +89,7 @@ int main(void)
 	TCase *c = tcase_create("counters");
 	tcase_add_test(c, counts);
 	tcase_add_test(c, sets_share_no_cache_line);
+	tcase_add_test(c, an_account_begins_empty);
 	tcase_add_test(c, an_account_lives_as_long_as_its_references);
 	tcase_add_test(c, threads_share_an_account);
 	suite_add_tcase(s, c);
