@@ -139,7 +139,7 @@ static void settle_due(struct timer *t, uint64_t now_ms)
 	}
 	w->settling = false;
 	plan_look(w, now_ms);
-	w->changed(w);
+	w->changed(w, now_ms);
 }
 
 /* True if an event is about something that matters. */
@@ -183,7 +183,7 @@ static void told(struct watch *watch, unsigned events UNUSED)
 }
 
 void file_watch_init(struct file_watch *w, struct poller *poller, struct timer_wheel *timers,
-		     void (*changed)(struct file_watch *w))
+		     void (*changed)(struct file_watch *w, uint64_t now_ms))
 {
 	*w = (struct file_watch){.poller = poller, .timers = timers, .changed = changed, .fd = -1, .watch.ready = told};
 	timer_init(&w->settle, settle_due);

@@ -35,7 +35,7 @@ struct file_watch_place;
 struct file_watch {
 	struct poller *poller;	    /* borrowed */
 	struct timer_wheel *timers; /* borrowed */
-	void (*changed)(struct file_watch *w);
+	void (*changed)(struct file_watch *w, uint64_t now_ms);
 
 	int fd; /* owned: inotify's; -1: nothing is watched, or it could not be had */
 	struct watch watch;
@@ -58,7 +58,7 @@ struct file_watch {
 /* Watches nothing yet, and takes no descriptor until it does. `changed` is called by the timer wheel; it may set other
  * paths. */
 void file_watch_init(struct file_watch *w, struct poller *poller, struct timer_wheel *timers,
-		     void (*changed)(struct file_watch *w));
+		     void (*changed)(struct file_watch *w, uint64_t now_ms));
 
 /* Watches these paths (copied) instead of those before; relative ones from the folder that the process is in. When they
  * are others than before `changed` is called once, soon: what the caller had read of them may have changed before they

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file_watch.h"
 #include "base/must.h"
@@ -160,7 +159,6 @@ MAIN_ONLY static int take_tickets(struct tls_listener *t, const struct listener_
 		return 0;
 	}
 	t->tickets = tls_tickets_create();
-	t->rotated_ms = clock_now_ms();
 	if (t->tickets)
 		return 0;
 	add_error(errors, l, "a key for session tickets: no memory, or no randomness");
@@ -197,23 +195,24 @@ MAIN_ONLY static uint64_t state_of_files(const struct tls_set *set)
 }
 
 /* Files that failed are tried again at each change of any, and now and then; it is said once. */
-MAIN_ONLY static void note_failure(struct tls_listener *t, uint64_t state, const struct config_errors *errors)
+MAIN_ONLY static void note_failure(struct tls_listener *t, uint64_t state, const struct config_errors *errors,
+				   uint64_t now_ms)
 {
 	if (state != t->failed_state)
 		certificate_report_failed(t->name, t->set, errors, time(NULL));
 	t->failed_state = state;
-	timer_start(t->owner->timers, &t->owner->retry, clock_now_ms() + RETRY_MS);
+	timer_start(t->owner->timers, &t->owner->retry, now_ms + RETRY_MS);
 }
 
 /* Takes up changed files, or says why not. */
-MAIN_ONLY static void renew(struct tls_listener *t)
+MAIN_ONLY static void renew(struct tls_listener *t, uint64_t now_ms)
 {
 	uint64_t state = state_of_files(t->set);
 	struct tls_set *fresh = NULL;
 	struct config_errors *errors = config_errors_create();
 	int failed = errors ? certificates_load(config_of(t), t->tickets, errors, &fresh) : -ENOMEM;
 	if (failed) {
-		note_failure(t, state, errors);
+		note_failure(t, state, errors, now_ms);
 	} else {
 		certificate_report_renewed(t->name, t->set, fresh, time(NULL));
 		put_into_effect(t, fresh);
@@ -238,12 +237,12 @@ MAIN_ONLY static void expiry_due(struct timer *timer, uint64_t now_ms)
 	timer_start(c->timers, timer, now_ms + EXPIRY_MS);
 }
 
-MAIN_ONLY static void renew_outdated(struct certificates *c)
+MAIN_ONLY static void renew_outdated(struct certificates *c, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < c->now.count; i++) {
 		struct tls_listener *t = c->now.at[i];
 		if (tls_set_outdated(t->set))
-			renew(t);
+			renew(t, now_ms);
 		else
 			t->failed_state = 0;
 	}
@@ -261,11 +260,11 @@ MAIN_ONLY static void say_trouble(struct certificates *c)
 	c->trouble_said = failure != 0;
 }
 
-MAIN_ONLY static void files_changed(struct file_watch *w)
+MAIN_ONLY static void files_changed(struct file_watch *w, uint64_t now_ms)
 {
 	struct certificates *c = CONTAINER_OF(w, struct certificates, watch);
 	say_trouble(c);
-	renew_outdated(c);
+	renew_outdated(c, now_ms);
 }
 
 /* Watches the files of all sets. */
@@ -286,21 +285,21 @@ MAIN_ONLY static int watch_files(struct certificates *c)
 	return failed;
 }
 
-MAIN_ONLY static void watch_or_retry(struct certificates *c)
+MAIN_ONLY static void watch_or_retry(struct certificates *c, uint64_t now_ms)
 {
 	int failed = watch_files(c);
 	if (!failed)
 		return;
 	log_write(LOG_LEVEL_ERROR, LOG_CERTIFICATE_FAILED, "watch TLS files: %s: changes are taken up later",
 		  strerror(-failed));
-	timer_start(c->timers, &c->retry, clock_now_ms() + RETRY_MS);
+	timer_start(c->timers, &c->retry, now_ms + RETRY_MS);
 }
 
-MAIN_ONLY static void retry_due(struct timer *timer, uint64_t now_ms UNUSED)
+MAIN_ONLY static void retry_due(struct timer *timer, uint64_t now_ms)
 {
 	struct certificates *c = CONTAINER_OF(timer, struct certificates, retry);
-	watch_or_retry(c);
-	renew_outdated(c);
+	watch_or_retry(c, now_ms);
+	renew_outdated(c, now_ms);
 }
 
 /* A configuration comes and goes. */
@@ -388,35 +387,37 @@ MAIN_ONLY static void hand_out(struct certificates *c)
 }
 
 /* Tickets go from the listeners that were to those that are, and their keys change in their time. */
-MAIN_ONLY static void hand_on_tickets(struct certificates *c, struct tls_listeners *old)
+MAIN_ONLY static void hand_on_tickets(struct certificates *c, struct tls_listeners *old, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < c->now.count; i++) {
 		struct tls_listener *t = c->now.at[i];
 		struct tls_listener *was = t->kept ? find(old, t->name) : NULL;
 		if (was)
 			was->tickets = NULL;
+		else
+			t->rotated_ms = now_ms;
 		t->kept = false;
 		if (t->tickets)
 			timer_start(c->timers, &t->rotation, t->rotated_ms + t->rotation_ms);
 	}
 }
 
-void certificates_commit(struct certificates *c, struct listener_set *set)
+void certificates_commit(struct certificates *c, struct listener_set *set, uint64_t now_ms)
 {
 	struct tls_listeners old = c->now;
 	c->set = set;
 	c->now = c->next;
 	c->next = (struct tls_listeners){0};
 	hand_out(c);
-	hand_on_tickets(c, &old);
+	hand_on_tickets(c, &old, now_ms);
 	for (unsigned i = 0; i < old.count; i++)
 		timer_stop(&old.at[i]->rotation);
 	empty(&old);
 	timer_stop(&c->retry);
-	watch_or_retry(c);
+	watch_or_retry(c, now_ms);
 	say_expiry(c);
 	if (c->now.count > 0)
-		timer_start(c->timers, &c->expiry, clock_now_ms() + EXPIRY_MS);
+		timer_start(c->timers, &c->expiry, now_ms + EXPIRY_MS);
 	else
 		timer_stop(&c->expiry);
 }

@@ -31,7 +31,7 @@ void certificates_discard(struct certificates *c) MAIN_ONLY;
 
 /* Puts what was prepared into effect: every socket of `set` (committed; borrowed until the next call) has the set of its
  * listener when this returns. Nothing may be accepted between listeners_commit and this. */
-void certificates_commit(struct certificates *c, struct listener_set *set) MAIN_ONLY;
+void certificates_commit(struct certificates *c, struct listener_set *set, uint64_t now_ms) MAIN_ONLY;
 
 /* After root was given up: says which files can no longer be read. */
 void certificates_say_unreadable(struct certificates *c) MAIN_ONLY;

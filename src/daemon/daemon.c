@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "daemon/daemon_priv.h"
 #include "daemon/manager.h"
@@ -130,7 +131,7 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 		return fail("start the acceptor", failed);
 	listeners_commit(d->listeners, d->listeners);
 	certificates_start(d->certificates, acceptor_poller(d->acceptor), acceptor_timers(d->acceptor));
-	certificates_commit(d->certificates, d->listeners);
+	certificates_commit(d->certificates, d->listeners, clock_now_ms());
 	certificates_say_unreadable(d->certificates);
 	failed = acceptor_set_listeners(d->acceptor, d->listeners);
 	return failed ? fail("watch the listening sockets", failed) : DAEMON_EXIT_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "daemon/daemon_priv.h"
 #include "daemon/manager.h"
 #include "daemon/report.h"
@@ -59,7 +60,7 @@ MAIN_ONLY static void put_into_effect(struct daemon *d, struct listener_set *set
 	acceptor_leave(d->acceptor, set);
 	/* nothing is accepted from here until the sockets have their TLS, new and kept ones */
 	listeners_commit(set, old);
-	certificates_commit(d->certificates, set);
+	certificates_commit(d->certificates, set, clock_now_ms());
 	d->listeners = set;
 	/* what cannot be watched was logged: the rest of the new configuration is worth more than the old one */
 	(void)!acceptor_set_listeners(d->acceptor, set);

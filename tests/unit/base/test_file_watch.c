@@ -23,7 +23,7 @@ static uint64_t now_ms;
 static struct file_watch watched;
 static unsigned changes;
 
-static void count(struct file_watch *w UNUSED)
+static void count(struct file_watch *w UNUSED, uint64_t at_ms UNUSED)
 {
 	changes++;
 }
@@ -558,7 +558,7 @@ START_TEST(folders_share_a_watch_and_old_ones_are_given_back)
 }
 END_TEST
 
-static void set_other(struct file_watch *w)
+static void set_other(struct file_watch *w, uint64_t at_ms UNUSED)
 {
 	const char *const paths[] = {"y.pem"};
 	changes++;
@@ -581,7 +581,7 @@ START_TEST(who_is_told_may_set_other_paths)
 }
 END_TEST
 
-static void end_it(struct file_watch *w)
+static void end_it(struct file_watch *w, uint64_t at_ms UNUSED)
 {
 	changes++;
 	file_watch_fini(w);

@@ -81,7 +81,7 @@ static bool capture_read(int wait_ms)
 }
 
 /* Reads until `wanted` is in the text. */
-static void capture_until(const char *wanted)
+static inline void capture_until(const char *wanted)
 {
 	uint64_t until_ms = clock_now_ms() + CAPTURE_WAIT_MS;
 	size_t from = 0;
