@@ -32,81 +32,112 @@ static bool is_end(void)
 	return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
-static int add_subject(STACK_OF(X509_NAME) * subjects, X509 *certificate)
+/* What was read, before it goes into a store. */
+struct found {
+	STACK_OF(X509) * certificates; /* owned */
+	STACK_OF(X509_CRL) * crls;     /* owned */
+};
+
+static void found_fini(struct found *f)
 {
-	X509_NAME *name = X509_NAME_dup(X509_get_subject_name(certificate));
-	if (name && sk_X509_NAME_push(subjects, name))
-		return 0;
-	X509_NAME_free(name);
-	return -ENOMEM;
+	sk_X509_pop_free(f->certificates, X509_free);
+	sk_X509_CRL_pop_free(f->crls, X509_CRL_free);
 }
 
-static int add_certificates(struct tls_reader *r, const struct tls_spot *spot, const struct tls_file *file,
-			    X509_STORE *store, STACK_OF(X509_NAME) * subjects)
+static int read_certificates(struct tls_reader *r, const struct tls_spot *spot, const struct tls_file *file,
+			     struct found *to)
 {
 	bool asked = false;
-	unsigned count = 0;
-	int failed = 0;
-	X509 *found = NULL;
+	int count = 0;
+	X509 *one = NULL;
 	BIO *bio = BIO_new_mem_buf(file->bytes, (int)file->n);
 	ERR_clear_error();
-	while (bio && !failed && (found = PEM_read_bio_X509_AUX(bio, NULL, tls_no_password, &asked))) {
+	while (bio && (one = PEM_read_bio_X509_AUX(bio, NULL, tls_no_password, &asked)) &&
+	       sk_X509_push(to->certificates, one) > 0)
 		count++;
-		if (X509_STORE_add_cert(store, found) != 1 || (subjects && add_subject(subjects, found) != 0))
-			failed = -ENOMEM;
-		X509_free(found);
-	}
-	if (failed || !bio) {
+	bool no_memory = one || !bio;
+	X509_free(one);
+	BIO_free(bio);
+	if (no_memory)
 		r->no_memory = true;
-		failed = -ENOMEM;
-	} else if (!is_end()) {
-		tls_report_bare(r, spot, "%s: certificate %u in it is damaged (%s)", file->path, count + 1,
+	else if (!is_end())
+		tls_report_bare(r, spot, "%s: certificate %d in it is damaged (%s)", file->path, count + 1,
 				tls_take_error());
-		failed = -EINVAL;
-	} else if (count == 0) {
+	else if (count == 0)
 		tls_report_bare(r, spot,
 				"%s: there is no CA's certificate in PEM form (-----BEGIN CERTIFICATE-----) in it",
 				file->path);
-		failed = -EINVAL;
-	}
+	bool good = !no_memory && is_end() && count > 0;
 	ERR_clear_error();
-	BIO_free(bio);
-	return failed;
+	return good ? 0 : -EINVAL;
 }
 
-static int add_crls(struct tls_reader *r, const struct tls_spot *spot, const struct tls_file *file, X509_STORE *store)
+static int read_crls(struct tls_reader *r, const struct tls_spot *spot, const struct tls_file *file, struct found *to)
 {
 	bool asked = false;
 	bool is_pem = has_pem(file); /* as CAs publish them they are not */
-	unsigned count = 0;
-	int failed = 0;
-	X509_CRL *found = NULL;
+	int count = 0;
+	X509_CRL *one = NULL;
 	BIO *bio = BIO_new_mem_buf(file->bytes, (int)file->n);
 	ERR_clear_error();
-	while (bio && !failed && (is_pem || count == 0)) {
-		found = is_pem ? PEM_read_bio_X509_CRL(bio, NULL, tls_no_password, &asked)
-			       : d2i_X509_CRL_bio(bio, NULL);
-		if (!found)
+	while (bio && (is_pem || count == 0)) {
+		one = is_pem ? PEM_read_bio_X509_CRL(bio, NULL, tls_no_password, &asked) : d2i_X509_CRL_bio(bio, NULL);
+		if (!one || sk_X509_CRL_push(to->crls, one) <= 0)
 			break;
+		one = NULL;
 		count++;
-		if (X509_STORE_add_crl(store, found) != 1)
-			failed = -ENOMEM;
-		X509_CRL_free(found);
 	}
-	if (failed || !bio) {
+	bool no_memory = one || !bio;
+	bool is_damaged = is_pem && !is_end();
+	X509_CRL_free(one);
+	BIO_free(bio);
+	if (no_memory)
 		r->no_memory = true;
-		failed = -ENOMEM;
-	} else if (is_pem && !is_end()) {
-		tls_report_bare(r, spot, "%s: CRL %u in it is damaged (%s)", file->path, count + 1, tls_take_error());
-		failed = -EINVAL;
-	} else if (count == 0) {
+	else if (is_damaged)
+		tls_report_bare(r, spot, "%s: CRL %d in it is damaged (%s)", file->path, count + 1, tls_take_error());
+	else if (count == 0)
 		tls_report_bare(r, spot, "%s: there is no CRL in it: it takes PEM (-----BEGIN X509 CRL-----) or DER",
 				file->path);
-		failed = -EINVAL;
-	}
 	ERR_clear_error();
-	BIO_free(bio);
-	return failed;
+	return !no_memory && !is_damaged && count > 0 ? 0 : -EINVAL;
+}
+
+/* Whether a CA's certificate that somebody else signed was revoked by that one. What is in the store is believed as it
+ * stands, so that nobody would ask later. */
+static bool is_revoked(X509 *certificate, const STACK_OF(X509_CRL) * crls)
+{
+	const X509_NAME *issuer = X509_get_issuer_name(certificate);
+	if (X509_NAME_cmp(issuer, X509_get_subject_name(certificate)) == 0)
+		return false;
+	for (int i = 0; i < sk_X509_CRL_num(crls); i++) {
+		X509_REVOKED *entry = NULL;
+		X509_CRL *crl = sk_X509_CRL_value(crls, i);
+		if (X509_NAME_cmp(issuer, X509_CRL_get_issuer(crl)) == 0 &&
+		    X509_CRL_get0_by_cert(crl, &entry, certificate) == 1)
+			return true;
+	}
+	return false;
+}
+
+static int fill_store(X509_STORE *store, const struct found *from, STACK_OF(X509_NAME) * subjects)
+{
+	for (int i = 0; i < sk_X509_num(from->certificates); i++) {
+		X509 *one = sk_X509_value(from->certificates, i);
+		if (is_revoked(one, from->crls))
+			continue;
+		if (X509_STORE_add_cert(store, one) != 1)
+			return -ENOMEM;
+		X509_NAME *name = subjects ? X509_NAME_dup(X509_get_subject_name(one)) : NULL;
+		if (subjects && (!name || sk_X509_NAME_push(subjects, name) <= 0)) {
+			X509_NAME_free(name);
+			return -ENOMEM;
+		}
+	}
+	for (int i = 0; i < sk_X509_CRL_num(from->crls); i++) {
+		if (X509_STORE_add_crl(store, sk_X509_CRL_value(from->crls, i)) != 1)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static void note_policy(EVP_MD_CTX *policy, char kind, const struct tls_file *file)
@@ -119,18 +150,17 @@ static void note_policy(EVP_MD_CTX *policy, char kind, const struct tls_file *fi
 
 /* All files are looked at, so that a user sees all that is wrong. */
 static int read_lists(struct tls_reader *r, const char *option, const struct option_list *ca,
-		      const struct option_list *crl, X509_STORE *store, STACK_OF(X509_NAME) * subjects,
-		      EVP_MD_CTX *policy)
+		      const struct option_list *crl, struct found *to, EVP_MD_CTX *policy)
 {
 	char name[32];
 	int failed = 0;
 	struct tls_spot spot = {.option = name};
 	snprintf(name, sizeof(name), "%sca", option);
-	for (unsigned i = 0; ca && i < ca->count; i++) {
+	for (unsigned i = 0; i < ca->count; i++) {
 		spot.value = ca->at[i];
 		spot.place = ca->places[i];
 		const struct tls_file *file = tls_file_read(r, &spot, TLS_BUNDLE_BYTES_MAX);
-		if (!file || add_certificates(r, &spot, file, store, subjects) != 0)
+		if (!file || read_certificates(r, &spot, file, to) != 0)
 			failed = -EINVAL;
 		else
 			note_policy(policy, 'a', file);
@@ -140,7 +170,7 @@ static int read_lists(struct tls_reader *r, const char *option, const struct opt
 		spot.value = crl->at[i];
 		spot.place = crl->places[i];
 		const struct tls_file *file = tls_file_read(r, &spot, TLS_BUNDLE_BYTES_MAX);
-		if (!file || add_crls(r, &spot, file, store) != 0)
+		if (!file || read_crls(r, &spot, file, to) != 0)
 			failed = -EINVAL;
 		else
 			note_policy(policy, 'r', file);
@@ -148,11 +178,21 @@ static int read_lists(struct tls_reader *r, const char *option, const struct opt
 	return failed;
 }
 
-static X509_STORE *store_create(struct tls_reader *r, const struct option_list *crl)
+X509_STORE *tls_authority_read(struct tls_reader *r, const char *option, const struct option_list *ca,
+			       const struct option_list *crl, STACK_OF(X509_NAME) * subjects, EVP_MD_CTX *policy)
 {
 	X509_STORE *store = X509_STORE_new();
-	if (!store) {
+	struct found found = {.certificates = sk_X509_new_null(), .crls = sk_X509_CRL_new_null()};
+	int failed = store && found.certificates && found.crls ? 0 : -ENOMEM;
+	if (!failed)
+		failed = read_lists(r, option, ca, crl, &found, policy);
+	if (!failed)
+		failed = fill_store(store, &found, subjects);
+	found_fini(&found);
+	if (failed == -ENOMEM)
 		r->no_memory = true;
+	if (failed) {
+		X509_STORE_free(store);
 		return NULL;
 	}
 	unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST;
@@ -160,16 +200,6 @@ static X509_STORE *store_create(struct tls_reader *r, const struct option_list *
 		flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
 	X509_STORE_set_flags(store, flags);
 	return store;
-}
-
-X509_STORE *tls_authority_read(struct tls_reader *r, const char *option, const struct option_list *ca,
-			       const struct option_list *crl, STACK_OF(X509_NAME) * subjects, EVP_MD_CTX *policy)
-{
-	X509_STORE *store = store_create(r, crl);
-	if (store && read_lists(r, option, ca, crl, store, subjects, policy) == 0)
-		return store;
-	X509_STORE_free(store);
-	return NULL;
 }
 
 /* The system's CAs as one file; NULL: there is none. */

@@ -233,9 +233,10 @@ static void note_policy(EVP_MD_CTX *policy, const struct tls_client_config *conf
 }
 
 /* Reads the policy for clients to `core`, and the CAs to *store and *names. */
-static int read_policy(struct tls_reader *r, const struct tls_client_config *config, struct tls_core *core,
-		       X509_STORE **store, STACK_OF(X509_NAME) * *names)
+static int read_policy(struct tls_reader *r, const struct tls_config *l, struct tls_core *core, X509_STORE **store,
+		       STACK_OF(X509_NAME) * *names)
 {
+	const struct tls_client_config *config = &l->client;
 	EVP_MD_CTX *policy = EVP_MD_CTX_new();
 	int failed = 0;
 	if (!policy || EVP_DigestInit_ex(policy, EVP_sha256(), NULL) != 1) {
@@ -245,7 +246,7 @@ static int read_policy(struct tls_reader *r, const struct tls_client_config *con
 	}
 	note_policy(policy, config);
 	if (config->enabled) {
-		struct tls_spot ca = {.option = "client.ca"};
+		struct tls_spot ca = {.option = "client.ca", .place = l->place};
 		*names = sk_X509_NAME_new_null();
 		if (config->ca.count == 0) {
 			tls_report(r, &ca, "no CA is named that signs clients' certificates");
@@ -292,7 +293,7 @@ struct tls_server *tls_server_create(struct tls_reader *r, const struct tls_conf
 	int failed = server ? 0 : -ENOMEM;
 	if (server && !tls_choice_alpn(r, &l->alpn, &server->alpn, &server->alpn_bytes))
 		failed = -EINVAL;
-	if (server && read_policy(r, &l->client, core, &store, &names) != 0)
+	if (server && read_policy(r, l, core, &store, &names) != 0)
 		failed = -EINVAL;
 	/* with what is there, so that what is wrong with the lists is said at once too */
 	if (server && core->certificate_count > 0 && make_groups(server, core) == 0)

@@ -166,24 +166,30 @@ static int on_ticket_made(SSL *ssl, void *arg)
 	return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &note, NOTE_HEAD + n);
 }
 
+bool tls_ticket_fits(const void *data, size_t n, const char *sni, int64_t now, int64_t *peer_expires)
+{
+	struct ticket_note note;
+	if (n < NOTE_HEAD || n > sizeof(note))
+		return false;
+	memcpy(&note, data, n);
+	size_t length = sni ? strlen(sni) : 0;
+	if (length > sizeof(note.sni))
+		length = sizeof(note.sni);
+	if (n - NOTE_HEAD != length || (length > 0 && memcmp(note.sni, sni, length) != 0))
+		return false;
+	if (note.peer_expires != 0 && note.peer_expires < now)
+		return false;
+	*peer_expires = note.peer_expires;
+	return true;
+}
+
 /* Whether a ticket that decrypts may be used for this connection. */
 static bool is_usable(struct tls_session *s, SSL_SESSION *session)
 {
 	void *data = NULL;
 	size_t n = 0;
-	struct ticket_note note;
-	if (SSL_SESSION_get0_ticket_appdata(session, &data, &n) != 1 || n < NOTE_HEAD || n > sizeof(note))
-		return false;
-	memcpy(&note, data, n);
-	size_t length = s->sni ? strlen(s->sni) : 0;
-	if (length > sizeof(note.sni))
-		length = sizeof(note.sni);
-	if (n - NOTE_HEAD != length || (length > 0 && memcmp(note.sni, s->sni, length) != 0))
-		return false;
-	if (note.peer_expires != 0 && note.peer_expires < time(NULL))
-		return false;
-	s->peer_expires = note.peer_expires;
-	return true;
+	return SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 && data &&
+	       tls_ticket_fits(data, n, s->sni, time(NULL), &s->peer_expires);
 }
 
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t n,

@@ -33,4 +33,9 @@ void tls_ticket_keys_wipe(struct tls_ticket_keys *keys);
 /* Makes a context give out tickets: one a handshake, good for `lifetime_s`. Thread: main. */
 int tls_tickets_setup(SSL_CTX *context, long lifetime_s) MUST_CHECK;
 
+/* Whether a ticket with this note (what was put into it beyond OpenSSL's own) is good for a client that asks for `sni`
+ * (NULL: for no name) at `now`, in seconds since 1970. Then *peer_expires is when the client's chain does; 0: there is
+ * none. Thread: any. */
+bool tls_ticket_fits(const void *note, size_t n, const char *sni, int64_t now, int64_t *peer_expires) MUST_CHECK;
+
 #endif

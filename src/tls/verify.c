@@ -59,15 +59,39 @@ static void fail(struct tls_session *s, enum tls_failure failure, X509_STORE_CTX
 		note_certificate(failed, X509_STORE_CTX_get0_cert(chain));
 }
 
-/* With CRLs the peer's own certificate must be covered by one; those above it need not. */
+/* Whether an error is about finding and reading a CRL, not about what is in it. */
+static bool is_about_crl(int error)
+{
+	switch (error) {
+	case X509_V_ERR_UNABLE_TO_GET_CRL:
+	case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
+	case X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY:
+	case X509_V_ERR_CRL_SIGNATURE_FAILURE:
+	case X509_V_ERR_CRL_NOT_YET_VALID:
+	case X509_V_ERR_CRL_HAS_EXPIRED:
+	case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
+	case X509_V_ERR_DIFFERENT_CRL_SCOPE:
+	case X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* With CRLs the peer's own certificate must be covered by one. The CAs between it and the one that we believe are
+ * checked where there is a CRL of theirs. That last one is believed as it stands: its issuer may not even be known. */
 static int on_each(int is_good, X509_STORE_CTX *chain)
 {
-	if (!is_good && X509_STORE_CTX_get_error(chain) == X509_V_ERR_UNABLE_TO_GET_CRL &&
-	    X509_STORE_CTX_get_error_depth(chain) > 0) {
+	int error = X509_STORE_CTX_get_error(chain);
+	int depth = X509_STORE_CTX_get_error_depth(chain);
+	if (is_good || depth == 0)
+		return is_good;
+	bool is_anchor = depth == sk_X509_num(X509_STORE_CTX_get0_chain(chain)) - 1;
+	if (error == X509_V_ERR_UNABLE_TO_GET_CRL || (is_anchor && is_about_crl(error))) {
 		X509_STORE_CTX_set_error(chain, X509_V_OK);
 		return 1;
 	}
-	return is_good;
+	return 0;
 }
 
 int tls_verify_peer(X509_STORE_CTX *chain, void *arg)

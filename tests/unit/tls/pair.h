@@ -118,11 +118,13 @@ struct visitor {
 	int version; /* TLS1_2_VERSION or TLS1_3_VERSION; 0: any */
 	const char *sni;
 	const struct made *own;
-	SSL_SESSION *session; /* to resume */
+	const struct made *above; /* sent with it */
+	SSL_SESSION *session;	  /* to resume */
 	const char *ciphers;
 	const char *signatures;
 	const char *groups;
 	const char *alpn; /* as it goes over the wire */
+	bool verifies;	  /* and trusts nobody */
 };
 
 static inline int visitor_keep(SSL *ssl, SSL_SESSION *session)
@@ -154,8 +156,14 @@ static inline struct tls_session *visit(struct tls_set *set, struct visitor v, b
 		SSL_use_certificate(ssl, v.own->certificate);
 		SSL_use_PrivateKey(ssl, v.own->key);
 	}
-	if (v.session)
-		ck_assert_int_eq(SSL_set_session(ssl, v.session), 1);
+	if (v.above)
+		ck_assert_int_eq(SSL_add1_chain_cert(ssl, v.above->certificate), 1);
+	if (v.session) {
+		SSL_SESSION *copy =
+			SSL_SESSION_dup(v.session); /* a client marks what a new ticket replaces as used up */
+		ck_assert_int_eq(SSL_set_session(ssl, copy), 1);
+		SSL_SESSION_free(copy);
+	}
 	if (v.ciphers)
 		ck_assert_int_eq(SSL_set_cipher_list(ssl, v.ciphers), 1);
 	if (v.signatures)
@@ -164,6 +172,8 @@ static inline struct tls_session *visit(struct tls_set *set, struct visitor v, b
 		ck_assert_int_eq(SSL_set1_groups_list(ssl, v.groups), 1);
 	if (v.alpn)
 		SSL_set_alpn_protos(ssl, (const unsigned char *)v.alpn, (unsigned)strlen(v.alpn));
+	if (v.verifies)
+		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
 	SSL_set_connect_state(ssl);
 
 	ck_assert_int_eq(tls_session_accept(&s, set), 0);
@@ -171,6 +181,8 @@ static inline struct tls_session *visit(struct tls_set *set, struct visitor v, b
 	bool done = ends_shake(s, ssl);
 	if (good)
 		*good = done;
+	if (done && !got && v.version == TLS1_2_VERSION && SSL_SESSION_has_ticket(SSL_get0_session(ssl)))
+		got = SSL_get1_session(ssl); /* a resumed one is not announced there */
 	if (kept)
 		*kept = got;
 	else
