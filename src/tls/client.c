@@ -140,7 +140,7 @@ static int offer_alpn(const struct tls_client *client, SSL *ssl, const char *alp
 		if (n > 255)
 			return -EINVAL;
 		one[0] = (unsigned char)n;
-		memcpy(one + 1, alpn, n);
+		memcpy(one + 1, alpn, n); // NOLINT(bugprone-not-null-terminated-result): its length stands before it
 		list = one;
 		bytes = (unsigned)n + 1;
 	}

@@ -53,6 +53,7 @@ static void report_errno(struct tls_reader *r, const struct tls_spot *spot, cons
 {
 	if (error == EACCES || error == EPERM) {
 		/* main asks, and only when something is wrong anyway */
+		// cppcheck-suppress getpwuidCalled
 		const struct passwd *user = getpwuid(geteuid()); // NOLINT(concurrency-mt-unsafe)
 		tls_report_bare(
 			r, spot,

@@ -168,7 +168,7 @@ static int setup_common(struct tls_server *server, const struct tls_config *l, c
 {
 	uint64_t options = SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
 			   SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-			   SSL_OP_PRIORITIZE_CHACHA | SSL_OP_SINGLE_DH_USE | SSL_OP_SINGLE_ECDH_USE;
+			   SSL_OP_PRIORITIZE_CHACHA;
 	SSL_CTX_set_options(context, options);
 	SSL_CTX_clear_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
@@ -295,10 +295,11 @@ struct tls_server *tls_server_create(struct tls_reader *r, const struct tls_conf
 		failed = -EINVAL;
 	if (server && read_policy(r, l, core, &store, &names) != 0)
 		failed = -EINVAL;
-	/* with what is there, so that what is wrong with the lists is said at once too */
-	if (server && core->certificate_count > 0 && make_groups(server, core) == 0)
+	if (server && core->certificate_count == 0)
+		failed = -EINVAL; /* which was reported */
+	if (!failed && make_groups(server, core) == 0)
 		server->contexts = calloc(server->count, sizeof(SSL_CTX *));
-	if (server && core->certificate_count > 0 && !server->contexts)
+	if (!failed && !server->contexts)
 		failed = -ENOMEM;
 	for (unsigned i = 0; !failed && i < server->count; i++)
 		failed = make_context(server, l, core, r, &server->groups[i], store, names);

@@ -53,7 +53,6 @@ static void read_certificates(struct tls_reader *r, const struct tls_config *l, 
 		key.place = l->key.places[0];
 		tls_report(r, &key, "%u keys for %u certificates: name one for each, in the same order, or none at all",
 			   l->key.count, l->certificate.count);
-		has_keys = false;
 		return;
 	}
 	core->certificates = calloc((size_t)l->certificate.count + 1, sizeof(struct tls_certificate *));
