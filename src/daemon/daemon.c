@@ -17,6 +17,7 @@
 #include "daemon/report.h"
 #include "report/log.h"
 #include "service/service.h"
+#include "tls/dormant.h"
 
 /* How long what is still to be logged may take at the end. */
 #define LOG_STOP_MS 1000
@@ -197,6 +198,8 @@ int daemon_run(const struct daemon_options *options)
 	role_enter_main();
 	/* as a thread list shows it; the process keeps its own name */
 	(void)pthread_setname_np(pthread_self(), "usherd");
+	/* without it idle TLS connections take more memory, and that is all */
+	(void)!dormant_init();
 	struct daemon d = {.options = options, .signal_fd = -1};
 	int code = start(&d);
 	bool ended = true;

@@ -87,9 +87,12 @@ MAIN_ONLY static void seat_take_fd(struct acceptor *a, int worker, int *fd, cons
 		.config = config_ref(a->set->config),
 		.listener = l->config,
 		.account = account_ref(l->account),
+		.tls = tls_set_ref(l->tls),
 		.descriptors = pool_descriptors_of(l->config),
 	};
 	atomic_fetch_add_explicit(&l->account->open, 1, memory_order_relaxed);
+	if (l->config->tls.enabled)
+		atomic_fetch_add_explicit(&l->account->handshakes, 1, memory_order_relaxed);
 	pool_take_descriptors(a->pool, s.descriptors);
 	pool_seat(a->pool, (unsigned)worker, &s);
 }
@@ -106,8 +109,17 @@ bool acceptor_has_room(const struct acceptor *a)
 	return pool_pick(a->pool) >= 0 && a->set && within_budget(a, 1);
 }
 
+bool acceptor_may_shake(const struct listening *l)
+{
+	int most = l->config->limits.handshakes;
+	return !l->config->tls.enabled || most == 0 ||
+	       atomic_load_explicit(&l->account->handshakes, memory_order_relaxed) < (unsigned)most;
+}
+
 enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
 {
+	if (!acceptor_may_shake(l))
+		return ACCEPT_HANDSHAKES;
 	int worker = pool_pick(a->pool);
 	if (worker < 0)
 		return ACCEPT_QUEUES;

@@ -6,6 +6,31 @@
 #include "base/text.h"
 #include "report/log.h"
 
+static void add_text_field(struct log_record *r, const char *key, const char *value)
+{
+	if (value && value[0])
+		log_field(r, key, "%s", value);
+}
+
+static void add_tls_fields(struct log_record *r, const struct close_facts *f)
+{
+	const struct close_tls *c = &f->client_tls;
+	const struct close_tls *u = &f->upstream_tls;
+	add_text_field(r, "USHER_TLS_VERSION", c->version);
+	add_text_field(r, "USHER_TLS_CIPHER", c->cipher);
+	add_text_field(r, "USHER_TLS_SNI", c->sni);
+	add_text_field(r, "USHER_TLS_ALPN", c->alpn);
+	add_text_field(r, "USHER_TLS_CLIENT", c->subject);
+	add_text_field(r, "USHER_TLS_ERROR", c->error);
+	if (c->version)
+		log_field(r, "USHER_TLS_RESUMED", "%d", c->resumed ? 1 : 0);
+	add_text_field(r, "USHER_UPSTREAM_TLS_VERSION", u->version);
+	add_text_field(r, "USHER_UPSTREAM_TLS_CIPHER", u->cipher);
+	add_text_field(r, "USHER_UPSTREAM_TLS_SNI", u->sni);
+	add_text_field(r, "USHER_UPSTREAM_TLS_ALPN", u->alpn);
+	add_text_field(r, "USHER_UPSTREAM_TLS_ERROR", u->error);
+}
+
 static void add_fields(struct log_record *r, const struct close_facts *f)
 {
 	log_field(r, "USHER_CONNECTION", "%" PRIu64, f->connection);
@@ -28,6 +53,18 @@ static void add_fields(struct log_record *r, const struct close_facts *f)
 		log_field(r, "USHER_UPSTREAM_RTT_US", "%" PRIu32, f->upstream_tcp.rtt_us);
 		log_field(r, "USHER_UPSTREAM_RETRANSMITS", "%" PRIu32, f->upstream_tcp.retransmits);
 	}
+	add_tls_fields(r, f);
+}
+
+/* What a reader of the line wants to know first: the rest is in the fields. */
+static void add_tls(struct text *t, const struct close_tls *tls)
+{
+	if (tls->version)
+		text_printf(t, ", %s", tls->version);
+	if (tls->subject && tls->subject[0])
+		text_printf(t, ", client %s", tls->subject);
+	if (tls->error && tls->error[0])
+		text_printf(t, ", TLS error: %s", tls->error);
 }
 
 void close_record_write(const struct close_facts *f)
@@ -51,6 +88,7 @@ void close_record_write(const struct close_facts *f)
 	text_add(&t, " in, ");
 	text_add_size(&t, f->bytes_out);
 	text_add(&t, " out");
+	add_tls(&t, &f->client_tls);
 	if (f->upstream != NULL) {
 		text_add(&t, ", to ");
 		text_add(&t, f->upstream);

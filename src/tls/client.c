@@ -10,6 +10,7 @@
 
 #include "tls/authority_priv.h"
 #include "tls/choice_priv.h"
+#include "tls/dormant.h"
 #include "tls/session_priv.h"
 
 struct tls_client {
@@ -153,7 +154,7 @@ int tls_client_open(const struct tls_client *client, const struct endpoint *upst
 	upstream_name(own_name, upstream);
 	const char *name = client->name ? client->name : own_name;
 	const char *sni = client->sni ? client->sni : name;
-	SSL *ssl = SSL_new(client->context);
+	SSL *ssl = dormant_ssl_new(client->context);
 	if (!ssl)
 		return -ENOMEM;
 	SSL_set_connect_state(ssl);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tls/client_priv.h"
+#include "tls/dormant.h"
 #include "tls/names_priv.h"
 #include "tls/peer_priv.h"
 #include "tls/server_priv.h"
@@ -29,7 +30,7 @@ int tls_session_accept(struct tls_session **to, struct tls_set *set)
 {
 	struct tls_session *s = session_create(set, false);
 	if (s)
-		s->ssl = SSL_new(tls_server_default(set->core->server));
+		s->ssl = dormant_ssl_new(tls_server_default(set->core->server));
 	if (!s || !s->ssl || SSL_set_app_data(s->ssl, s) != 1) {
 		ERR_clear_error();
 		tls_session_destroy(s);
@@ -66,6 +67,13 @@ struct tls_session *tls_session_destroy(struct tls_session *s)
 	free(s->failed);
 	free(s);
 	return NULL;
+}
+
+void tls_session_release(struct tls_session *s)
+{
+	SSL_free(s->ssl);
+	s->ssl = NULL;
+	s->set = tls_set_unref(s->set);
 }
 
 struct ssl_st *tls_session_ssl(struct tls_session *s)
@@ -147,10 +155,10 @@ static const char *find_alpn(struct tls_session *s)
 
 bool tls_session_facts(struct tls_session *s, struct tls_facts *to)
 {
-	const SSL_CIPHER *cipher = SSL_get_current_cipher(s->ssl);
-	const char *sni = s->is_client ? SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name) : s->sni;
+	const SSL_CIPHER *cipher = s->ssl ? SSL_get_current_cipher(s->ssl) : NULL;
 	if (!cipher)
 		return false;
+	const char *sni = s->is_client ? SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name) : s->sni;
 	*to = (struct tls_facts){
 		.version = SSL_get_version(s->ssl),
 		.cipher = SSL_CIPHER_get_name(cipher),
@@ -163,6 +171,8 @@ bool tls_session_facts(struct tls_session *s, struct tls_facts *to)
 
 void tls_session_add_subject(struct tls_session *s, struct text *to)
 {
+	if (!s->ssl)
+		return;
 	const X509 *peer = SSL_get0_peer_certificate(s->ssl);
 	bool is_verified = (SSL_get_verify_mode(s->ssl) & SSL_VERIFY_PEER) && SSL_is_init_finished(s->ssl) &&
 			   SSL_get_verify_result(s->ssl) == X509_V_OK;

@@ -31,6 +31,9 @@ struct tls_session *tls_session_destroy(struct tls_session *s);
 /* Borrowed. */
 struct ssl_st *tls_session_ssl(struct tls_session *s);
 
+/* Frees what OpenSSL holds of a handshake that has failed, which is much: only why it failed stays. */
+void tls_session_release(struct tls_session *s);
+
 /* Why a handshake, or what came after it, failed. */
 enum tls_failure {
 	TLS_FAILURE_NONE,

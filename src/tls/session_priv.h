@@ -18,7 +18,7 @@ struct tls_failed {
 
 /* One a connection and side, for as long as that is open: small. */
 struct tls_session {
-	SSL *ssl;		   /* owned */
+	SSL *ssl;		   /* owned; NULL: released */
 	struct tls_set *set;	   /* ref */
 	char *sni;		   /* owned; what the client asked for, normalised or escaped; NULL: nothing */
 	char *alpn;		   /* owned; escaped; NULL: nobody has asked yet */

@@ -1,44 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Bytes as they are: TCP and UNIX stream sockets. */
-#include <errno.h>
-#include <sys/socket.h>
-
 #include "base/socket.h"
 #include "transport/stream.h"
-
-WORKER_ONLY static ssize_t plain_read(struct stream *s, void *to, size_t n)
-{
-	ssize_t got = recv(s->fd, to, n, 0);
-	if (got < 0) {
-		if (errno == EAGAIN)
-			stream_read_dry_done(s);
-		return -errno;
-	}
-	/* Less than was asked for: TCP's queue is dry, and what comes next brings an edge of its own. */
-	if ((size_t)got < n && got > 0 && !s->read_dry)
-		s->can_read = false;
-	return got;
-}
-
-WORKER_ONLY static ssize_t plain_write(struct stream *s, const void *from, size_t n)
-{
-	ssize_t put = send(s->fd, from, n, MSG_NOSIGNAL);
-	if (put < 0) {
-		s->can_write = errno != EAGAIN;
-		/* The kernel tells of a reset once. After an end had come before, the error would be EPIPE. */
-		if (errno == ECONNRESET)
-			s->was_reset = true;
-		return -errno;
-	}
-	return put;
-}
-
-WORKER_ONLY static int plain_end(struct stream *s)
-{
-	if (shutdown(s->fd, SHUT_WR) < 0 && errno != ENOTCONN)
-		return -errno;
-	return 0;
-}
+#include "transport/wire.h"
 
 WORKER_ONLY static void plain_close(struct stream *s, bool reset)
 {
@@ -48,8 +12,8 @@ WORKER_ONLY static void plain_close(struct stream *s, bool reset)
 
 const struct transport transport_plain = {
 	.name = "plain",
-	.read = plain_read,
-	.write = plain_write,
-	.end = plain_end,
+	.read = wire_read,
+	.write = wire_write,
+	.end = wire_end,
 	.close = plain_close,
 };

@@ -123,7 +123,8 @@ size_t stream_unconfirmed(const struct stream *s)
 {
 	if (!s->is_tcp || !stream_is_open(s))
 		return 0;
-	size_t n = socket_unsent(s->fd);
+	size_t n = s->sealed + socket_unsent(s->fd);
+	n -= n < s->talk ? n : s->talk;
 	/* the end itself takes a place in TCP's sequence of bytes */
 	if (n > 0 && s->end_sent)
 		n--;
@@ -140,6 +141,11 @@ int stream_flush(struct stream *s)
 		if (stream_held(s) > 0)
 			return -EAGAIN;
 		let_go(s);
+	}
+	if (s->sealed > 0) {
+		int failed = s->transport->flush(s);
+		if (failed)
+			return failed;
 	}
 	if (s->end_wanted && !s->end_sent) {
 		int failed = s->transport->end(s);

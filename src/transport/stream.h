@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One end of a connection: a descriptor, how bytes go through it (plain now), and the bytes that it has accepted for
- * sending and the kernel has not taken yet.
+/* One end of a connection: a descriptor, how bytes go through it (plain, TLS), and the bytes that it has accepted
+ * for sending and the kernel has not taken yet.
  *
  * Thread: the worker that the connection is seated on. Nothing here blocks or logs. */
 #ifndef TRANSPORT_STREAM_H
@@ -18,6 +18,7 @@
 #define STREAM_HELD_MAX_BYTES (256U * 1024U)
 
 struct stream;
+struct tls_layer;
 
 /* How bytes go through a stream's descriptor. All return -errno on failure, -EAGAIN when it is not ready. */
 struct transport {
@@ -30,7 +31,12 @@ struct transport {
 	/* Writes up to `n` bytes. Returns how many were taken, at least 1. */
 	ssize_t (*write)(struct stream *s, const void *from, size_t n);
 
-	/* Tells the peer that nothing more will come. Returns 0, also when the peer has gone. */
+	/* Sends what the transport itself holds for sending (`sealed`). Returns 0 when all is out. NULL: it never holds
+	 * anything. */
+	int (*flush)(struct stream *s);
+
+	/* Tells the peer that nothing more will come; called again after -EAGAIN. Returns 0, also when the peer has
+	 * gone. */
 	int (*end)(struct stream *s);
 
 	/* Gives back what the transport holds, before the descriptor is closed. With `reset` the peer must not take
@@ -42,11 +48,14 @@ extern const struct transport transport_plain;
 
 struct stream {
 	const struct transport *transport; /* static */
+	struct tls_layer *tls;		   /* owned by the transport; NULL: plain */
 	uint8_t *held;			   /* owned; NULL when nothing is held: an idle stream has no buffer */
 	uint32_t held_from;		   /* the first byte not yet sent */
 	uint32_t held_to;		   /* past the last */
 	uint64_t bytes_in;		   /* read */
-	uint64_t bytes_out;		   /* taken by the kernel */
+	uint64_t bytes_out;		   /* taken by the kernel, or by the transport */
+	uint32_t sealed;		   /* bytes that the transport holds for sending, as they go over the wire */
+	uint32_t talk;			   /* bytes that the transport sent after the last data, on its own account */
 	int fd;				   /* owned; -1: closed */
 
 	bool is_tcp : 1;
@@ -104,6 +113,12 @@ int stream_send(struct stream *s, const void *from, size_t n) MUST_CHECK WORKER_
 static inline size_t stream_held(const struct stream *s)
 {
 	return s->held_to - s->held_from;
+}
+
+/* Whether everything that was accepted for sending is with the kernel. */
+static inline bool stream_is_out(const struct stream *s)
+{
+	return stream_held(s) == 0 && s->sealed == 0;
 }
 
 /* Bytes that the kernel has taken and a TCP peer has not confirmed: a reset would take them back. 0 over a UNIX

@@ -17,7 +17,8 @@ struct close_reason_facts {
 	const char *name; /* "client_closed" */
 	const char *text;
 	bool is_error;
-	bool resets;
+	bool resets; /* both sides */
+	bool alerts; /* the client gets an alert, and an end */
 };
 
 /* By reason, CLOSE_REASON_COUNT of them. */

@@ -10,6 +10,12 @@
 #include "worker/dial.h"
 #include "worker/worker.h"
 
+/* Whether TLS is all there where it is configured: never is it left out for want of something. */
+static bool has_its_tls(const struct seat *seat)
+{
+	return !seat->listener->tls.enabled || (seat->tls && tls_set_accepts(seat->tls));
+}
+
 /* What every connection gives back at its end, and counts. */
 WORKER_ONLY static void give_back(struct worker *w, struct account *account, unsigned descriptors,
 				  enum close_reason reason)
@@ -21,15 +27,18 @@ WORKER_ONLY static void give_back(struct worker *w, struct account *account, uns
 	doorbell_ring(w->doorbell);
 }
 
-/* A connection that never came to be: no memory, or the poller refused it. */
-WORKER_ONLY static void refuse(struct worker *w, struct seat *seat)
+/* A connection that never came to be. */
+WORKER_ONLY static void refuse(struct worker *w, struct seat *seat, enum close_reason reason)
 {
-	conn_report_refused(seat, CLOSE_no_memory);
+	conn_report_refused(seat, reason);
 	if (seat->is_tcp)
 		socket_reset_at_close(seat->fd);
 	fd_close(&seat->fd);
-	give_back(w, seat->account, seat->descriptors, CLOSE_no_memory);
+	if (seat->listener->tls.enabled)
+		atomic_fetch_sub_explicit(&seat->account->handshakes, 1, memory_order_relaxed);
+	give_back(w, seat->account, seat->descriptors, reason);
 	account_unref(seat->account);
+	tls_set_unref(seat->tls);
 	config_unref(seat->config);
 }
 
@@ -69,16 +78,20 @@ WORKER_ONLY static void start_idle_timer(struct conn *c)
 void conn_open(struct worker *w, struct seat *seat)
 {
 	counter_add(&w->counters.seated, 1);
+	if (!has_its_tls(seat)) {
+		refuse(w, seat, CLOSE_internal);
+		return;
+	}
 	const struct service *service = services[seat->listener->service];
 	struct conn *c = calloc(1, sizeof(*c) + service->state_bytes);
 	if (!c) {
-		refuse(w, seat);
+		refuse(w, seat, CLOSE_no_memory);
 		return;
 	}
 	int failed = poller_add(&w->poller, seat->fd, &c->client.watch, CONN_WATCHED);
 	if (failed) {
 		free(c);
-		refuse(w, seat);
+		refuse(w, seat, CLOSE_no_memory);
 		return;
 	}
 	c->worker = w;
@@ -86,13 +99,15 @@ void conn_open(struct worker *w, struct seat *seat)
 	c->config = seat->config;
 	c->listener = seat->listener;
 	c->account = seat->account;
+	c->tls = seat->tls;
 	c->descriptors = seat->descriptors;
 	c->peer = seat->peer;
 	c->number = seat->connection;
 	c->serial = seat->serial;
 	c->opened_ms = worker_now_ms(w);
 	c->active_ms = c->opened_ms;
-	c->phase = CONN_SERVICE;
+	c->phase = c->listener->tls.enabled ? CONN_HANDSHAKE : CONN_SERVICE;
+	c->shaking = c->listener->tls.enabled;
 	c->finish_reason = CLOSE_NONE;
 	c->client.watch.ready = client_ready;
 	c->upstream.watch.ready = upstream_ready;
@@ -101,9 +116,20 @@ void conn_open(struct worker *w, struct seat *seat)
 	timer_init(&c->timer, idle_or_linger);
 	list_init(&c->again);
 	list_append(&w->conns, &c->node);
-	start_idle_timer(c);
 	conn_report_open(c);
-	service->open(c);
+	if (c->listener->tls.enabled)
+		conn_handshake_start(c);
+	else
+		conn_begin(c);
+}
+
+void conn_begin(struct conn *c)
+{
+	c->phase = CONN_SERVICE;
+	c->served = true;
+	timer_stop(&c->timer);
+	start_idle_timer(c);
+	c->service->open(c);
 }
 
 /* One timer, set anew only when it fires: activity just notes the time. */
@@ -112,6 +138,10 @@ WORKER_ONLY static void idle_or_linger(struct timer *t, uint64_t now_ms)
 	struct conn *c = CONTAINER_OF(t, struct conn, timer);
 	if (c->phase == CONN_FINISH) {
 		conn_finish_due(c, now_ms);
+		return;
+	}
+	if (c->phase == CONN_HANDSHAKE) {
+		conn_close(c, CLOSE_handshake_timeout);
 		return;
 	}
 	if (c->phase == CONN_DIAL)
@@ -131,23 +161,26 @@ WORKER_ONLY static void service_go(struct conn *c)
 	}
 	if (c->service->readable && c->client.stream.can_read)
 		c->service->readable(c);
-	if (c->phase == CONN_SERVICE && c->service->writable && stream_held(&c->client.stream) == 0)
+	if (c->phase == CONN_SERVICE && c->service->writable && stream_is_out(&c->client.stream))
 		c->service->writable(c);
 }
 
 /* While the upstream is dialed the client may only go away: what it sends waits in the kernel. */
 WORKER_ONLY static void dial_go(struct conn *c)
 {
-	if (!c->client.stream.hung_up)
-		return;
-	int failed = socket_take_error(c->client.stream.fd);
+	int failed = c->client.stream.hung_up ? socket_take_error(c->client.stream.fd) : 0;
 	if (failed)
 		conn_fail(c, failed);
+	else
+		dial_go_on(c->dial);
 }
 
 void conn_go(struct conn *c)
 {
 	switch (c->phase) {
+	case CONN_HANDSHAKE:
+		conn_handshake_go(c);
+		break;
 	case CONN_SERVICE:
 		service_go(c);
 		break;
@@ -261,6 +294,10 @@ enum close_reason conn_reason_of(bool upstream, int error)
 	case EHOSTUNREACH: /* the network said so meanwhile; TCP has waited all the same before it gave up */
 	case ENETUNREACH:
 		return upstream ? CLOSE_upstream_timeout : CLOSE_client_timeout;
+	case ENODATA:
+		return upstream ? CLOSE_upstream_truncated : CLOSE_client_truncated;
+	case EBADMSG:
+		return upstream ? CLOSE_upstream_tls_error : CLOSE_client_tls;
 	case ENOMEM:
 	case ENOBUFS:
 		return CLOSE_no_memory;
@@ -284,7 +321,8 @@ void conn_close(struct conn *c, enum close_reason reason)
 	c->dial = dial_destroy(c->dial);
 	timer_stop(&c->timer);
 	list_remove(&c->again);
-	if (c->service->closed)
+	conn_handshake_over(c);
+	if (c->served && c->service->closed)
 		c->service->closed(c);
 
 	bool reset = close_reason_facts[reason].resets;
@@ -317,6 +355,7 @@ void conn_free_dead(struct worker *w)
 	while ((first = list_take_first(&w->dead))) {
 		struct conn *c = CONTAINER_OF(first, struct conn, node);
 		account_unref(c->account);
+		tls_set_unref(c->tls);
 		config_unref(c->config);
 		free(c);
 	}

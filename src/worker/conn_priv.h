@@ -22,6 +22,7 @@ struct dial;
 #define CONN_WATCHED (POLLER_READ | POLLER_WRITE | POLLER_END | POLLER_URGENT | POLLER_EDGE)
 
 enum conn_phase {
+	CONN_HANDSHAKE,	 /* TLS with the client is being agreed on */
 	CONN_SERVICE,	 /* the service reads and sends */
 	CONN_DIAL,	 /* connecting to an upstream */
 	CONN_RELAY,	 /* copying between client and upstream */
@@ -38,16 +39,17 @@ struct conn_side {
 /* One connection: about 400 bytes, and nothing else while it is idle. */
 struct conn {
 	struct list node;      /* in the worker's conns, or dead */
-	struct list again;     /* in the worker's again */
+	struct list again;     /* in the worker's again, or shakes */
 	struct worker *worker; /* borrowed */
 	struct conn_side client;
 	struct conn_side upstream;
-	struct timer timer; /* idle, or linger in CONN_FINISH */
+	struct timer timer; /* idle; in CONN_HANDSHAKE and CONN_FINISH the end of that */
 
 	const struct service *service;		/* static */
 	struct config *config;			/* ref */
 	const struct listener_config *listener; /* borrowed from config */
 	struct account *account;		/* ref */
+	struct tls_set *tls;			/* ref; NULL: no TLS on either side */
 	struct dial *dial;			/* owned; in CONN_DIAL */
 	const struct endpoint *upstream_at;	/* borrowed from config; NULL: never connected */
 	struct peer_addr upstream_peer;		/* the address of it that answered */
@@ -65,6 +67,8 @@ struct conn {
 	bool cut : 1;		 /* CONN_FINISH: ends with a reset, without an end before it */
 	bool upstream_first : 1; /* the upstream ended first */
 	bool upstream_deaf : 1;	 /* it takes nothing more, but may still send */
+	bool shaking : 1;	 /* the account counts its handshake */
+	bool served : 1;	 /* the service has it */
 
 	_Alignas(max_align_t) unsigned char state[]; /* the service's */
 };
@@ -77,6 +81,23 @@ void conn_go_on(struct list *again) WORKER_ONLY;
 
 /* What to do next, as its phase says. */
 void conn_go(struct conn *c) WORKER_ONLY;
+
+/* The client's TLS, or none, is agreed on: the service takes over. */
+void conn_begin(struct conn *c) WORKER_ONLY;
+
+/* conn_tls.c: begins TLS with the client, and goes on with it. */
+void conn_handshake_start(struct conn *c) WORKER_ONLY;
+void conn_handshake_go(struct conn *c) WORKER_ONLY;
+
+/* conn_tls.c: the handshake is no longer under way, however it went. */
+void conn_handshake_over(struct conn *c) WORKER_ONLY;
+
+/* conn_tls.c: whether this connection may do a step of a handshake in this turn, which costs up to a millisecond. If
+ * not, it is gone on with in the next. */
+bool conn_may_shake(struct conn *c) MUST_CHECK WORKER_ONLY;
+
+/* conn_tls.c: goes on with those that wait for their step, as far as this turn allows. */
+void conn_shake_all(struct worker *w) WORKER_ONLY;
 
 /* CONN_RELAY, CONN_RELAY_BACK. */
 void conn_relay_go(struct conn *c) WORKER_ONLY;

@@ -7,8 +7,12 @@
 #include "base/socket.h"
 #include "report/close_record.h"
 #include "report/log.h"
+#include "transport/tls.h"
 #include "worker/conn_priv.h"
 #include "worker/worker.h"
+
+/* The most that is told of a certificate's subject. */
+#define SUBJECT_BYTES 256
 
 WORKER_ONLY static struct close_tcp tcp_facts(const struct stream *s)
 {
@@ -54,6 +58,27 @@ void conn_report_open(const struct conn *c)
 		  (unsigned long long)c->number, peer.at, c->worker->index);
 }
 
+/* `subject` is memory for the peer's. */
+WORKER_ONLY static struct close_tls tls_facts_of(const struct stream *s, struct text *subject)
+{
+	struct close_tls to = {0};
+	struct tls_session *session = stream_tls_session(s);
+	struct tls_facts facts;
+	if (!session)
+		return to;
+	to.error = tls_session_failure_text(session);
+	if (!tls_session_facts(session, &facts))
+		return to;
+	tls_session_add_subject(session, subject);
+	to.version = facts.version;
+	to.cipher = facts.cipher;
+	to.sni = facts.sni;
+	to.alpn = facts.alpn;
+	to.subject = subject->at;
+	to.resumed = facts.resumed;
+	return to;
+}
+
 void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_out)
 {
 	if (!log_wants(LOG_LEVEL_INFO))
@@ -70,6 +95,11 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 	if (c->upstream_at)
 		add_upstream(&upstream, c);
 
+	char subject_bytes[2][SUBJECT_BYTES];
+	struct text subject[2];
+	text_init(&subject[0], subject_bytes[0], SUBJECT_BYTES);
+	text_init(&subject[1], subject_bytes[1], SUBJECT_BYTES);
+
 	struct close_facts facts = {
 		.connection = c->number,
 		.listener = c->listener->name,
@@ -85,6 +115,8 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 		.is_error = close_reason_facts[reason].is_error,
 		.client_tcp = tcp_facts(&c->client.stream),
 		.upstream_tcp = tcp_facts(&c->upstream.stream),
+		.client_tls = tls_facts_of(&c->client.stream, &subject[0]),
+		.upstream_tls = tls_facts_of(&c->upstream.stream, &subject[1]),
 	};
 	close_record_write(&facts);
 }

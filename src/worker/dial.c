@@ -11,6 +11,7 @@
 #include "base/socket.h"
 #include "config/socket_options.h"
 #include "report/log.h"
+#include "transport/tls.h"
 #include "worker/conn_priv.h"
 #include "worker/resolver.h"
 #include "worker/worker.h"
@@ -29,6 +30,7 @@ enum dial_wait {
 	WAIT_NOTHING,
 	WAIT_NAME,    /* the resolver's answer */
 	WAIT_CONNECT, /* the kernel's */
+	WAIT_TLS,     /* the upstream's handshake */
 	WAIT_BACKLOG, /* a moment, then the same address again */
 };
 
@@ -143,11 +145,10 @@ static void current_address(const struct dial *d, struct netaddr *to)
 	}
 }
 
-WORKER_ONLY static void attempt_failed(struct dial *d, int error)
+/* Logs why the attempt failed, at most so often. */
+WORKER_ONLY static void report_failure(const struct dial *d, const char *what)
 {
-	struct conn *c = d->conn;
-	stream_close(&c->upstream.stream, true);
-	d->last = reason_of(error);
+	const struct conn *c = d->conn;
 	if (!log_allowed(&connect_failures, worker_now_ms(c->worker)))
 		return;
 	struct netaddr address;
@@ -161,8 +162,39 @@ WORKER_ONLY static void attempt_failed(struct dial *d, int error)
 	log_field(&r, "USHER_LISTENER", "%s", c->listener->name);
 	log_field(&r, "USHER_UPSTREAM", "%s", where.at);
 	log_field(&r, "USHER_CONNECTION", "%llu", (unsigned long long)c->number);
-	log_submit(&r, "%s: connect %s: %s", c->listener->name, where.at,
-		   error == -EAGAIN ? "its backlog is full" : strerror(-error));
+	log_submit(&r, "%s: connect %s: %s", c->listener->name, where.at, what);
+}
+
+WORKER_ONLY static void attempt_failed(struct dial *d, int error)
+{
+	stream_close(&d->conn->upstream.stream, true);
+	d->last = reason_of(error);
+	report_failure(d, error == -EAGAIN ? "its backlog is full" : strerror(-error));
+}
+
+/* Its TLS handshake failed, or did not end in time (-ETIMEDOUT). */
+WORKER_ONLY static void handshake_failed(struct dial *d, int error)
+{
+	struct conn *c = d->conn;
+	const struct tls_session *session = stream_tls_session(&c->upstream.stream);
+	const char *why = strerror(-error);
+	if (error == -EBADMSG)
+		why = tls_session_failure_text(session);
+	else if (error == -ENODATA)
+		why = "it ended the connection";
+	char bytes[256];
+	struct text what;
+	text_init(&what, bytes, sizeof(bytes));
+	text_printf(&what, "TLS: %s", why);
+	d->last = CLOSE_upstream_tls;
+	if (error == -ENOMEM)
+		d->last = CLOSE_no_memory;
+	else if (error == -EBADMSG && tls_session_failure(session) == TLS_FAILURE_UNTRUSTED)
+		d->last = CLOSE_upstream_untrusted;
+	report_failure(d, what.at);
+	/* the alert that says why goes before the end, as far as the kernel takes it now */
+	(void)!stream_end(&c->upstream.stream);
+	stream_close(&c->upstream.stream, false);
 }
 
 WORKER_ONLY static void say_attempt(const struct dial *d, const struct netaddr *address)
@@ -212,16 +244,73 @@ WORKER_ONLY static int try_address(struct dial *d)
 	return failed ? failed : result;
 }
 
-WORKER_ONLY static void succeed(struct dial *d, unsigned events)
+WORKER_ONLY static void succeed(struct dial *d)
 {
 	struct conn *c = d->conn;
 	struct netaddr address;
 	current_address(d, &address);
 	c->upstream_at = d->at;
 	peer_addr_from(&c->upstream_peer, &address);
-	stream_note(&c->upstream.stream, events);
 	c->dial = dial_destroy(d);
 	conn_dialed(c);
+}
+
+/* It is connected: what is left is TLS, if there is any. Returns 0, -EINPROGRESS while the handshake lasts, or -errno of
+ * it. */
+WORKER_ONLY static int start_tls(struct dial *d)
+{
+	struct conn *c = d->conn;
+	if (!c->tls || !tls_set_connects(c->tls))
+		return 0;
+	struct tls_session *session;
+	struct tls_session *client = stream_tls_session(&c->client.stream);
+	struct tls_facts facts;
+	bool agreed = client && tls_session_facts(client, &facts);
+	int failed = tls_session_connect(&session, c->tls, d->at, agreed ? facts.alpn : NULL);
+	if (!failed)
+		failed = stream_start_tls(&c->upstream.stream, &session, c->worker->tls_io);
+	if (failed)
+		return failed;
+	wait_for(d, WAIT_TLS, d->attempt_ms);
+	return -EINPROGRESS;
+}
+
+/* A step of the handshake. */
+WORKER_ONLY static void shake(struct dial *d)
+{
+	if (!conn_may_shake(d->conn))
+		return;
+	int failed = stream_handshake(&d->conn->upstream.stream);
+	if (failed == -EAGAIN)
+		return;
+	timer_stop(&d->timer);
+	d->wait = WAIT_NOTHING;
+	if (!failed) {
+		succeed(d);
+		return;
+	}
+	handshake_failed(d, failed);
+	d->address++;
+	dial_next(d);
+}
+
+/* The kernel has connected it. */
+WORKER_ONLY static void connected(struct dial *d)
+{
+	int failed = start_tls(d);
+	if (!failed) {
+		succeed(d);
+		return;
+	}
+	if (failed == -EINPROGRESS) {
+		shake(d);
+		return;
+	}
+	timer_stop(&d->timer);
+	d->wait = WAIT_NOTHING;
+	handshake_failed(d, failed);
+	d->address++;
+	dial_next(d);
 }
 
 /* Begins with the next upstream. Returns false when it has to wait for the name. */
@@ -267,7 +356,7 @@ WORKER_ONLY static void dial_next(struct dial *d)
 		d->wait = WAIT_NOTHING;
 		int result = try_address(d);
 		if (result == 0) {
-			succeed(d, 0);
+			connected(d);
 			return;
 		}
 		if (result == -EINPROGRESS) {
@@ -316,6 +405,11 @@ WORKER_ONLY static void timer_fired(struct timer *t, uint64_t now_ms UNUSED)
 		d->address++;
 		d->wait = WAIT_NOTHING;
 		break;
+	case WAIT_TLS:
+		handshake_failed(d, -ETIMEDOUT);
+		d->address++;
+		d->wait = WAIT_NOTHING;
+		break;
 	case WAIT_BACKLOG:
 	case WAIT_NOTHING:
 		break;
@@ -325,6 +419,11 @@ WORKER_ONLY static void timer_fired(struct timer *t, uint64_t now_ms UNUSED)
 
 void dial_ready(struct dial *d, unsigned events)
 {
+	if (d->wait == WAIT_TLS) {
+		stream_note(&d->conn->upstream.stream, events);
+		shake(d);
+		return;
+	}
 	if (d->wait != WAIT_CONNECT)
 		return;
 	int failed = events & POLLER_HANGUP ? socket_take_error(d->conn->upstream.stream.fd) : 0;
@@ -335,6 +434,13 @@ void dial_ready(struct dial *d, unsigned events)
 		d->wait = WAIT_NOTHING;
 		dial_next(d);
 	} else if (events & (POLLER_WRITE | POLLER_HANGUP)) {
-		succeed(d, events);
+		stream_note(&d->conn->upstream.stream, events);
+		connected(d);
 	}
+}
+
+void dial_go_on(struct dial *d)
+{
+	if (d->wait == WAIT_TLS)
+		shake(d);
 }

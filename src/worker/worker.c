@@ -11,11 +11,16 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "transport/stream.h"
+#include "transport/tls.h"
 #include "worker/conn_priv.h"
 #include "worker/resolver.h"
 
 /* Connections taken from the queue in one turn, so that those that are seated get theirs. */
 #define SEATS_A_TURN 128
+
+/* How often unused TLS streams are looked for, and while many are to be put to sleep. */
+#define TLS_SWEEP_MS 1000
+#define TLS_SWEEP_SOON_MS 8
 
 /* The worker's own parts are touched here by main, before the thread is there and after it has gone. */
 #if defined(__clang__)
@@ -80,7 +85,7 @@ WORKER_ONLY static void go_on(struct list *again)
 /* How long the next wait may last; says to main that it begins. */
 WORKER_ONLY static int prepare_to_wait(struct worker *w)
 {
-	if (!list_empty(&w->again))
+	if (!list_empty(&w->again) || !list_empty(&w->shakes))
 		return 0;
 	int sleep_ms = timer_wheel_sleep_ms(&w->timers, clock_now_ms());
 	if (sleep_ms == 0)
@@ -95,11 +100,27 @@ WORKER_ONLY static int prepare_to_wait(struct worker *w)
 	return sleep_ms;
 }
 
+WORKER_ONLY static void sweep_tls(struct timer *t, uint64_t now_ms)
+{
+	struct worker *w = CONTAINER_OF(t, struct worker, tls_sweep);
+	switch (tls_io_sweep(w->tls_io)) {
+	case TLS_SWEEP_NONE:
+		break;
+	case TLS_SWEEP_LATER:
+		timer_start(&w->timers, t, now_ms + TLS_SWEEP_MS);
+		break;
+	case TLS_SWEEP_SOON:
+		timer_start(&w->timers, t, now_ms + TLS_SWEEP_SOON_MS);
+		break;
+	}
+}
+
 WORKER_ONLY static void turn(struct worker *w)
 {
 	int sleep_ms = prepare_to_wait(w);
 	poller_wait(&w->poller, sleep_ms);
 	w->now_ms = clock_now_ms();
+	w->handshakes = 0;
 	atomic_store_explicit(&w->turn_began_ms, w->now_ms, memory_order_relaxed);
 	if (sleep_ms != 0)
 		atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
@@ -111,8 +132,11 @@ WORKER_ONLY static void turn(struct worker *w)
 
 	poller_dispatch(&w->poller);
 	go_on(&again);
+	conn_shake_all(w);
 	take_commands(w);
 	take_seats(w);
+	if (tls_io_awake(w->tls_io) && !timer_runs(&w->tls_sweep))
+		timer_start(&w->timers, &w->tls_sweep, w->now_ms + TLS_SWEEP_MS);
 	timer_wheel_run(&w->timers, w->now_ms);
 	conn_free_dead(w);
 	resolver_sweep(w->resolver);
@@ -146,6 +170,7 @@ OUTSIDE_THE_THREAD static void release(struct worker *w)
 	poller_fini(&w->poller);
 	free(w->scratch);
 	w->scratch = NULL;
+	w->tls_io = tls_io_destroy(w->tls_io);
 	w->resolver = resolver_destroy(w->resolver);
 	config_unref(atomic_exchange(&w->next_config, NULL));
 }
@@ -156,9 +181,11 @@ OUTSIDE_THE_THREAD int worker_start(struct worker *w, struct config *config)
 	w->wake.ready = woken;
 	list_init(&w->conns);
 	list_init(&w->again);
+	list_init(&w->shakes);
 	list_init(&w->dead);
 	w->now_ms = clock_now_ms();
 	timer_wheel_init(&w->timers, clock_now_ms());
+	timer_init(&w->tls_sweep, sweep_tls);
 
 	int failed = queue_init(&w->queue);
 	if (failed)
@@ -176,7 +203,8 @@ OUTSIDE_THE_THREAD int worker_start(struct worker *w, struct config *config)
 		goto fail;
 	failed = -ENOMEM;
 	w->scratch = malloc(STREAM_HELD_MAX_BYTES);
-	if (!w->scratch)
+	w->tls_io = tls_io_create();
+	if (!w->scratch || !w->tls_io)
 		goto fail;
 	w->resolver = resolver_create(w, config);
 	if (!w->resolver)

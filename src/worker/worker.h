@@ -17,6 +17,7 @@
 #include "worker/queue.h"
 
 struct resolver;
+struct tls_io;
 
 struct worker {
 	/* set before the thread starts, then only read */
@@ -49,6 +50,11 @@ struct worker {
 	struct list dead WORKER_FIELD;		/* closed in this turn; freed at its end */
 	uint8_t *scratch WORKER_FIELD;		/* owned: STREAM_HELD_MAX_BYTES */
 	struct resolver *resolver WORKER_FIELD; /* owned */
+	struct tls_io *tls_io WORKER_FIELD;	/* owned */
+	unsigned handshakes WORKER_FIELD;	/* steps of TLS handshakes in this turn */
+	struct timer tls_sweep WORKER_FIELD;	/* unused TLS streams go to sleep */
+	struct list shakes WORKER_FIELD;	/* connections that wait for theirs, by their `again` */
+	struct list *shaker WORKER_FIELD;	/* the one whose turn it is; NULL: none */
 	bool stopping WORKER_FIELD;
 };
 

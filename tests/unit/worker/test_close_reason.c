@@ -24,7 +24,9 @@ END_TEST
 
 START_TEST(what_went_wrong_never_looks_complete)
 {
-	ck_assert_int_eq(close_reason_facts[_i].is_error, close_reason_facts[_i].resets);
+	const struct close_reason_facts *f = &close_reason_facts[_i];
+	ck_assert_int_eq(f->is_error, f->resets || f->alerts);
+	ck_assert(!(f->resets && f->alerts));
 }
 END_TEST
 
@@ -36,6 +38,10 @@ START_TEST(errors_become_the_reason_of_their_side)
 	ck_assert_int_eq(conn_reason_of(true, -ETIMEDOUT), CLOSE_upstream_timeout);
 	ck_assert_int_eq(conn_reason_of(true, -ENOMEM), CLOSE_no_memory);
 	ck_assert_int_eq(conn_reason_of(false, -EHOSTUNREACH), CLOSE_client_timeout);
+	ck_assert_int_eq(conn_reason_of(false, -ENODATA), CLOSE_client_truncated);
+	ck_assert_int_eq(conn_reason_of(true, -ENODATA), CLOSE_upstream_truncated);
+	ck_assert_int_eq(conn_reason_of(false, -EBADMSG), CLOSE_client_tls);
+	ck_assert_int_eq(conn_reason_of(true, -EBADMSG), CLOSE_upstream_tls_error);
 	ck_assert_int_eq(conn_reason_of(true, -EIO), CLOSE_upstream_error);
 }
 END_TEST

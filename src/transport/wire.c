@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/wire.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+ssize_t wire_read(struct stream *s, void *to, size_t n)
+{
+	ssize_t got = recv(s->fd, to, n, 0);
+	if (got < 0) {
+		if (errno == EAGAIN)
+			stream_read_dry_done(s);
+		return -errno;
+	}
+	/* Less than was asked for: TCP's queue is dry, and what comes next brings an edge of its own. */
+	if ((size_t)got < n && got > 0 && !s->read_dry)
+		s->can_read = false;
+	return got;
+}
+
+ssize_t wire_write(struct stream *s, const void *from, size_t n)
+{
+	ssize_t put = send(s->fd, from, n, MSG_NOSIGNAL);
+	if (put < 0) {
+		s->can_write = errno != EAGAIN;
+		/* The kernel tells of a reset once. After an end had come before, the error would be EPIPE. */
+		if (errno == ECONNRESET)
+			s->was_reset = true;
+		return -errno;
+	}
+	return put;
+}
+
+int wire_end(struct stream *s)
+{
+	if (shutdown(s->fd, SHUT_WR) < 0 && errno != ENOTCONN)
+		return -errno;
+	return 0;
+}
