@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""The command line."""
+"""The command line, and the demonstration."""
+import itertools
+import os
+import pathlib
+import pwd
 import re
+import signal
+import stat
 import subprocess
 
 import pytest
 
-from harness import USHERD, config, listener, proxy, run
+from harness import IS_ROOT, SANITIZER, TIMEOUT, TOP, USHERD, config, free_port, listener, proxy, run
 
 
 def test_version():
@@ -75,3 +81,68 @@ def test_the_default_file():
     for option in ("--help", "--version"):
         with open("/dev/full", "w", encoding="ascii") as full:
             assert subprocess.run([USHERD, option], stdout=full, stderr=subprocess.DEVNULL, check=False).returncode == 1
+
+
+# ---- the demonstration
+
+
+@pytest.fixture
+def demo_conf(folder):
+    """conf/demo.conf on ports that are free, and the certificate that it names, in a folder of the test's own."""
+    ports = {}
+    text = (TOP / "conf" / "demo.conf").read_text()
+    text = re.sub(r"\b7\d\d\d\b", lambda found: ports.setdefault(found[0], str(free_port())), text)
+    path = f"{folder}/demo.conf"
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+    subprocess.run([TOP / "conf" / "demo-certificate", "build/demo"], cwd=folder, check=True)
+    return path
+
+
+@pytest.mark.programs("openssl")
+def test_the_demonstration_is_right(demo_conf, folder):
+    code, _, err = run("--check", "--config", demo_conf, wrapper=["env", "-C", folder])
+    assert code == 0, err
+    key = os.stat(f"{folder}/build/demo/key.pem")
+    assert stat.S_IMODE(key.st_mode) == 0o600
+    assert not IS_ROOT or key.st_uid == pwd.getpwnam("nobody").pw_uid, "a renewal is read as the user of the configuration"
+
+
+@pytest.mark.programs("openssl")
+def test_the_demonstration_keeps_its_certificate(demo_conf, folder):
+    def make(*args):
+        subprocess.run([TOP / "conf" / "demo-certificate", *args, "build/demo"], cwd=folder, check=True)
+        with open(f"{folder}/build/demo/cert.pem", "rb") as cert, open(f"{folder}/build/demo/key.pem", "rb") as key:
+            return cert.read(), key.read()
+
+    first = make()
+    assert make() == first
+    anew = make("--anew")
+    assert anew[0] != first[0] and anew[1] != first[1]
+    assert sorted(os.listdir(f"{folder}/build/demo")) == ["cert.pem", "key.pem"]
+
+
+@pytest.mark.programs("openssl", "nc")
+def test_every_line_to_try_works(demo_conf, folder):
+    """conf/run-demo prints them once the daemon listens; each does something, and ends well."""
+    wrapper = ["setarch", "-R"] if SANITIZER == "thread" else []
+    command = [*wrapper, str(TOP / "conf" / "run-demo"), USHERD, demo_conf]
+    with open(f"{folder}/log", "wb") as log, subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+    ) as demo:
+        try:
+            printed = iter(demo.stdout.readline, b"")
+            assert any(line.startswith(b"Try,") for line in printed), "it ended before it listened"
+            lines = [line.decode().strip() for line in itertools.takewhile(bytes.strip, printed)]
+            tries = re.findall(r"^ *# try: (.*)$", pathlib.Path(demo_conf).read_text(encoding="ascii"), re.M)
+            assert lines == tries and len(tries) >= 6
+            for line in tries:
+                done = subprocess.run(
+                    ["bash", "-c", line], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False
+                )
+                assert done.returncode == 0, (line, done.stdout[-1000:], done.stderr[-1000:])
+                assert done.stdout or "/dev/zero" in line, line
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(TIMEOUT) == 0
+        finally:
+            demo.kill()
