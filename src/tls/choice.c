@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tls/choice_priv.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,28 +91,28 @@ static bool check_groups(struct tls_reader *r, const struct tls_spot *spot, SSL_
 	return good;
 }
 
+static int set_groups(SSL_CTX *context, const char *list)
+{
+	return (int)SSL_CTX_set1_groups_list(context, list);
+}
+
 /* One list: its words, then all of it. */
-static bool apply(struct tls_reader *r, struct tls_spot *spot, SSL_CTX *scratch, SSL_CTX *context,
-		  bool (*check)(struct tls_reader *, const struct tls_spot *, SSL_CTX *),
+static bool check(struct tls_reader *r, const struct tls_spot *spot, SSL_CTX *scratch,
+		  bool (*check_words)(struct tls_reader *, const struct tls_spot *, SSL_CTX *),
 		  int (*set)(SSL_CTX *, const char *))
 {
 	if (!spot->value)
 		return true;
-	if (!check(r, spot, scratch))
+	if (!check_words(r, spot, scratch))
 		return false;
-	if (set(context, spot->value) == 1)
+	if (set(scratch, spot->value) == 1)
 		return true;
 	tls_report(r, spot, "OpenSSL does not take this list (%s): perhaps it is empty, or has a name twice",
 		   tls_take_error());
 	return false;
 }
 
-static int set_groups(SSL_CTX *context, const char *list)
-{
-	return (int)SSL_CTX_set1_groups_list(context, list);
-}
-
-bool tls_choice_ciphers(struct tls_reader *r, const struct tls_config *l, SSL_CTX *context)
+bool tls_choice_check(struct tls_reader *r, const struct tls_config *l)
 {
 	SSL_CTX *scratch = SSL_CTX_new(TLS_method());
 	if (!scratch) {
@@ -121,20 +122,28 @@ bool tls_choice_ciphers(struct tls_reader *r, const struct tls_config *l, SSL_CT
 	struct tls_spot ciphers = {.option = "ciphers", .value = l->ciphers, .place = l->place};
 	struct tls_spot suites = {.option = "ciphersuites", .value = l->ciphersuites, .place = l->place};
 	struct tls_spot groups = {.option = "groups", .value = l->groups, .place = l->place};
-	bool good = apply(r, &ciphers, scratch, context, check_ciphers, SSL_CTX_set_cipher_list);
-	good = apply(r, &suites, scratch, context, check_suites, SSL_CTX_set_ciphersuites) && good;
-	good = apply(r, &groups, scratch, context, check_groups, set_groups) && good;
+	bool good = check(r, &ciphers, scratch, check_ciphers, SSL_CTX_set_cipher_list);
+	good = check(r, &suites, scratch, check_suites, SSL_CTX_set_ciphersuites) && good;
+	good = check(r, &groups, scratch, check_groups, set_groups) && good;
 	SSL_CTX_free(scratch);
 	return good;
 }
 
-bool tls_choice_version(struct tls_reader *r, int version, SSL_CTX *context)
+int tls_choice_set_version(SSL_CTX *context, int version)
 {
 	int least = version == TLS_VERSION_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
-	if (SSL_CTX_set_min_proto_version(context, least) == 1 && SSL_CTX_set_max_proto_version(context, 0) == 1)
-		return true;
-	r->no_memory = true;
-	return false;
+	return SSL_CTX_set_min_proto_version(context, least) == 1 && SSL_CTX_set_max_proto_version(context, 0) == 1
+		       ? 0
+		       : -ENOMEM;
+}
+
+int tls_choice_apply(const struct tls_config *l, SSL_CTX *context)
+{
+	if ((l->ciphers && SSL_CTX_set_cipher_list(context, l->ciphers) != 1) ||
+	    (l->ciphersuites && SSL_CTX_set_ciphersuites(context, l->ciphersuites) != 1) ||
+	    (l->groups && set_groups(context, l->groups) != 1))
+		return -ENOMEM;
+	return tls_choice_set_version(context, l->minimum_version);
 }
 
 bool tls_choice_alpn(struct tls_reader *r, const struct option_list *alpn, unsigned char **to, unsigned *n)

@@ -9,9 +9,14 @@
 #include "config/tls_config.h"
 #include "tls/file_priv.h"
 
-/* Each sets a context up; false: reported. */
-bool tls_choice_ciphers(struct tls_reader *r, const struct tls_config *l, SSL_CTX *context);
-bool tls_choice_version(struct tls_reader *r, int version, SSL_CTX *context);
+/* Checks a listener's ciphers, ciphersuites and groups. False: reported. */
+bool tls_choice_check(struct tls_reader *r, const struct tls_config *l);
+
+/* Sets a context up with what was checked. Returns 0 or -ENOMEM. */
+int tls_choice_apply(const struct tls_config *l, SSL_CTX *context) MUST_CHECK;
+
+/* The oldest version (enum tls_version) that is agreed to. Returns 0 or -ENOMEM. */
+int tls_choice_set_version(SSL_CTX *context, int version) MUST_CHECK;
 
 /* ALPN's protocols as they go over the wire; owned by the caller. *n is 0 for an empty list. */
 bool tls_choice_alpn(struct tls_reader *r, const struct option_list *alpn, unsigned char **to, unsigned *n);

@@ -36,9 +36,8 @@ static int setup(struct tls_reader *r, struct tls_client *client, const struct t
 	SSL_CTX_clear_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-	if (!tls_choice_version(r, config->minimum_version, context))
-		return -EINVAL;
-	if (own && tls_certificate_use(own, context) != 0)
+	if (tls_choice_set_version(context, config->minimum_version) != 0 ||
+	    (own && tls_certificate_use(own, context) != 0))
 		return -ENOMEM;
 	if (config->insecure_skip_verify) {
 		SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);

@@ -267,7 +267,7 @@ static int read_policy(struct tls_reader *r, const struct tls_config *l, struct 
 }
 
 static int make_context(struct tls_server *server, const struct tls_config *l, const struct tls_core *core,
-			struct tls_reader *r, const struct group *g, X509_STORE *store, STACK_OF(X509_NAME) * names)
+			const struct group *g, X509_STORE *store, STACK_OF(X509_NAME) * names)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 	if (!context)
@@ -279,8 +279,8 @@ static int make_context(struct tls_server *server, const struct tls_config *l, c
 		if (g->at[k])
 			failed = tls_certificate_use(g->at[k], context);
 	}
-	if (!failed && (!tls_choice_version(r, l->minimum_version, context) || !tls_choice_ciphers(r, l, context)))
-		failed = -EINVAL;
+	if (!failed)
+		failed = tls_choice_apply(l, context);
 	server->contexts[g - server->groups] = context;
 	return failed;
 }
@@ -295,14 +295,16 @@ struct tls_server *tls_server_create(struct tls_reader *r, const struct tls_conf
 		failed = -EINVAL;
 	if (server && read_policy(r, l, core, &store, &names) != 0)
 		failed = -EINVAL;
+	if (server && !tls_choice_check(r, l))
+		failed = -EINVAL;
 	if (server && core->certificate_count == 0)
 		failed = -EINVAL; /* which was reported */
-	if (!failed && make_groups(server, core) == 0)
-		server->contexts = calloc(server->count, sizeof(SSL_CTX *));
-	if (!failed && !server->contexts)
+	if (!failed)
+		failed = make_groups(server, core);
+	if (!failed && !(server->contexts = calloc(server->count, sizeof(SSL_CTX *))))
 		failed = -ENOMEM;
 	for (unsigned i = 0; !failed && i < server->count; i++)
-		failed = make_context(server, l, core, r, &server->groups[i], store, names);
+		failed = make_context(server, l, core, &server->groups[i], store, names);
 	X509_STORE_free(store);
 	sk_X509_NAME_pop_free(names, X509_NAME_free);
 	if (!failed)

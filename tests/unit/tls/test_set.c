@@ -307,10 +307,12 @@ START_TEST(all_that_is_wrong_is_said_at_once)
 	struct config_errors *errors = config_errors_create();
 	struct tls_set *set = NULL;
 
+	l.tls.ciphers = "FOO";
+	l.tls.groups = "BAR";
 	l.tls.client =
 		(struct tls_client_config){.enabled = true, .ca = list_of("ca.pem", NULL), .allow = list_of("x", NULL)};
 	ck_assert_int_eq(tls_set_load(&l, "proxy", &u, NULL, errors, &set), -EINVAL);
-	ck_assert_uint_eq(config_errors_count(errors), 3);
+	ck_assert_uint_eq(config_errors_count(errors), 5);
 	config_errors_destroy(errors);
 }
 END_TEST
