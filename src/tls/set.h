@@ -2,7 +2,12 @@
 /* All that one listener needs for TLS: certificates by name, who may come in, ticket keys; and the same towards its
  * upstreams. Main makes a set from files and never changes it again; workers use it. It is reference-counted: a
  * connection comes in under the set of that moment, as it does under a snapshot, and a renewed certificate, a renewed
- * CRL or new ticket keys make a new set. */
+ * CRL or new ticket keys make a new set.
+ *
+ * Whom it believes: every certificate of a CA file as it stands, a root or an intermediate one alone. With a CRL the
+ * peer's certificate must be covered by one that has not expired; the CAs between it and the believed one are checked
+ * where there is a CRL of theirs; a CA that a CRL revokes is not believed. Without a list of CAs for upstreams it is the
+ * system's bundle, read (and watched) like any other file. */
 #ifndef TLS_SET_H
 #define TLS_SET_H
 
