@@ -13,10 +13,10 @@
 /* The kernel tells nobody when the last byte was confirmed: looked at again after this long. */
 #define CONFIRMED_POLL_MS 20
 
-/* When the connection was cut already, that stays the reason. */
+/* When the connection was cut already, or its handshake had failed, that stays the reason. */
 WORKER_ONLY static void client_failed(struct conn *c, int error)
 {
-	if (c->cut)
+	if (c->cut || close_reason_facts[c->finish_reason].alerts)
 		conn_close(c, c->finish_reason);
 	else
 		conn_fail(c, error);
@@ -104,7 +104,7 @@ void conn_finish(struct conn *c, enum close_reason reason)
 	start_finish(c, reason);
 	int failed = stream_end(&c->client.stream);
 	if (failed && failed != -EAGAIN)
-		conn_fail(c, failed);
+		client_failed(c, failed);
 	else
 		conn_finish_go(c);
 }
