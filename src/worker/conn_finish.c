@@ -16,7 +16,8 @@
 /* When the connection was cut already, or its handshake had failed, that stays the reason. */
 WORKER_ONLY static void client_failed(struct conn *c, int error)
 {
-	if (c->cut || close_reason_facts[c->finish_reason].alerts)
+	bool has_reason = c->cut || (c->phase == CONN_FINISH && close_reason_facts[c->finish_reason].alerts);
+	if (has_reason)
 		conn_close(c, c->finish_reason);
 	else
 		conn_fail(c, error);
