@@ -127,7 +127,8 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 			continue;
 		if (EVP_DecryptInit_ex(cipher, kind, NULL, key->cipher, iv) != 1 || !set_mac_key(mac, key))
 			return -1;
-		return i == 0 ? 1 : 2;
+		/* TLS 1.3's clients use a ticket once, so that nobody can tell that two connections are of one */
+		return i == 0 && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
 	}
 	return 0;
 }
