@@ -81,6 +81,28 @@ struct ssl_st *tls_session_ssl(struct tls_session *s)
 	return s->ssl;
 }
 
+static void drop_all(STACK_OF(X509) * chain)
+{
+	while (sk_X509_num(chain) > 0)
+		X509_free(sk_X509_pop(chain));
+}
+
+void tls_session_rest(struct tls_session *s)
+{
+	/* a record that was read in part lies in the buffer */
+	if (!SSL_is_init_finished(s->ssl) || SSL_has_pending(s->ssl))
+		return;
+	/* OpenSSL gives its buffers back after a record by itself, but not the one for writing that it takes for a
+	 * NewSessionTicket or a KeyUpdate that comes in */
+	SSL_free_buffers(s->ssl);
+	if (s->is_trimmed)
+		return;
+	/* some 5 KiB a certificate; the peer's own stays with the session */
+	s->is_trimmed = true;
+	drop_all(SSL_get_peer_cert_chain(s->ssl));
+	drop_all(SSL_get0_verified_chain(s->ssl));
+}
+
 struct tls_failed *tls_session_fail(struct tls_session *s, enum tls_failure failure, const char *text)
 {
 	if (s->failure != TLS_FAILURE_NONE)

@@ -34,6 +34,10 @@ struct ssl_st *tls_session_ssl(struct tls_session *s);
 /* Frees what OpenSSL holds of a handshake that has failed, which is much: only why it failed stays. */
 void tls_session_release(struct tls_session *s);
 
+/* Gives memory back that is of no use while nothing flows: record buffers, the CAs that the peer has sent. To be called
+ * when a read would wait. Harmless at any time, and cheap when there is nothing to give. */
+void tls_session_rest(struct tls_session *s);
+
 /* Why a handshake, or what came after it, failed. */
 enum tls_failure {
 	TLS_FAILURE_NONE,

@@ -23,9 +23,10 @@ struct tls_session {
 	char *sni;		   /* owned; what the client asked for, normalised or escaped; NULL: nothing */
 	char *alpn;		   /* owned; escaped; NULL: nobody has asked yet */
 	struct tls_failed *failed; /* owned; NULL: it has not, or there was no memory to say why */
-	int64_t peer_expires;	   /* a resumed session's: as the ticket says, seconds since 1970; 0: never */
+	int64_t peer_expires;	   /* when the client's chain does, seconds since 1970; 0: there is none */
 	uint8_t failure;	   /* enum tls_failure */
 	bool is_client;
+	bool is_trimmed; /* what the handshake left behind is gone */
 };
 
 /* Notes a failure and its text, if it is the first. Returns what to add details to, or NULL. */

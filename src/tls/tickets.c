@@ -140,19 +140,6 @@ struct ticket_note {
 };
 #define NOTE_HEAD offsetof(struct ticket_note, sni)
 
-/* The earliest end in the chain that was verified; 0 without one. */
-static int64_t chain_end(const SSL *ssl)
-{
-	int64_t end = 0;
-	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
-	for (int i = 0; i < sk_X509_num(chain); i++) {
-		int64_t one = tls_asn1_time(X509_get0_notAfter(sk_X509_value(chain, i)));
-		if (end == 0 || one < end)
-			end = one;
-	}
-	return end;
-}
-
 static int on_ticket_made(SSL *ssl, void *arg)
 {
 	(void)arg;
@@ -161,7 +148,7 @@ static int on_ticket_made(SSL *ssl, void *arg)
 	size_t n = s->sni ? strlen(s->sni) : 0;
 	if (n > sizeof(note.sni))
 		n = sizeof(note.sni);
-	note.peer_expires = SSL_session_reused(ssl) ? s->peer_expires : chain_end(ssl);
+	note.peer_expires = s->peer_expires;
 	if (n > 0)
 		memcpy(note.sni, s->sni, n);
 	return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &note, NOTE_HEAD + n);

@@ -94,6 +94,19 @@ static int on_each(int is_good, X509_STORE_CTX *chain)
 	return 0;
 }
 
+/* The earliest end in a chain that was verified. */
+static int64_t chain_end(X509_STORE_CTX *chain)
+{
+	const STACK_OF(X509) *all = X509_STORE_CTX_get0_chain(chain);
+	int64_t end = INT64_MAX;
+	for (int i = 0; i < sk_X509_num(all); i++) {
+		int64_t one = tls_asn1_time(X509_get0_notAfter(sk_X509_value(all, i)));
+		if (one < end)
+			end = one;
+	}
+	return end;
+}
+
 int tls_verify_peer(X509_STORE_CTX *chain, void *arg)
 {
 	(void)arg;
@@ -116,5 +129,6 @@ int tls_verify_peer(X509_STORE_CTX *chain, void *arg)
 		fail(s, TLS_FAILURE_REFUSED, chain);
 		return 0;
 	}
+	s->peer_expires = chain_end(chain);
 	return 1;
 }

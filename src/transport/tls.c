@@ -270,6 +270,7 @@ enum tls_sweep tls_io_sweep(struct tls_io *io)
 			return TLS_SWEEP_LATER;
 		/* one that cannot sleep is not asked again until it is used again */
 		list_remove(&t->node);
+		tls_session_rest(t->session);
 		t->asleep = dormant_sleep(t->ssl);
 	}
 	io->sweep_goes_on = true;
