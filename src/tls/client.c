@@ -55,6 +55,13 @@ static int setup(struct tls_reader *r, struct tls_client *client, const struct t
 	return 0;
 }
 
+/* A configured name as it is verified and sent: without the dot at its end. NULL for NULL, and without memory. */
+static char *copy_name(const char *name)
+{
+	size_t n = name ? strlen(name) : 0;
+	return name ? strndup(name, n > 1 && name[n - 1] == '.' ? n - 1 : n) : NULL;
+}
+
 struct tls_client *tls_client_create(struct tls_reader *r, const struct tls_upstream_config *config,
 				     const struct tls_certificate *own)
 {
@@ -64,11 +71,16 @@ struct tls_client *tls_client_create(struct tls_reader *r, const struct tls_upst
 		goto fail;
 	client->is_insecure = config->insecure_skip_verify;
 	client->context = SSL_CTX_new(TLS_client_method());
-	client->name = config->name ? strdup(config->name) : NULL;
-	client->sni = config->sni ? strdup(config->sni) : NULL;
+	client->name = copy_name(config->name);
+	client->sni = copy_name(config->sni);
 	if (!client->context || (config->name && !client->name) || (config->sni && !client->sni))
 		goto fail;
 	failed = setup(r, client, config, own);
+	if (client->name && !client->name[0]) {
+		struct tls_spot name = {.option = "name", .place = config->place};
+		tls_report(r, &name, "the name is empty: leave it out to verify the upstream's own");
+		failed = -EINVAL;
+	}
 	if (!tls_choice_alpn(r, &config->alpn, &client->alpn, &client->alpn_bytes))
 		failed = -EINVAL;
 	if (!failed)

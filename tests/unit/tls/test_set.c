@@ -276,6 +276,11 @@ START_TEST(upstreams)
 
 	refused_because(&l, &u, "u.conf:11: listeners.web.proxy.tls.ca: absent: No such file or directory");
 	u.ca = list_of("ca.pem", NULL);
+	u.name = "";
+	refused_because(&l, &u,
+			"u.conf:20: listeners.web.proxy.tls.name: the name is empty: leave it out to verify the "
+			"upstream's own");
+	u.name = NULL;
 	u.key = "good.key";
 	refused_because(
 		&l, &u,

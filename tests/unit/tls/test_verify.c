@@ -420,7 +420,7 @@ START_TEST(upstreams_are_told_a_name)
 	} cases[] = {
 		{"a.example", NULL, NULL, "a.example"},
 		{"a.example.", NULL, NULL, "a.example"},
-		{"b.example", "a.example", NULL, "a.example"},
+		{"b.example", "a.example.", NULL, "a.example"},
 		{"a.example", NULL, "c.example", "c.example"},
 		{"a.example", NULL, "", ""},
 		{"10.0.0.1:443", NULL, NULL, ""},
