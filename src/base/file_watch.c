@@ -24,7 +24,7 @@ static bool look_at(struct file_watch_path *p)
 {
 	struct stat at;
 	struct fingerprint was = p->now;
-	if (stat(p->path, &at) < 0)
+	if (stat(p->given, &at) < 0)
 		p->now = (struct fingerprint){.error = errno};
 	else
 		p->now = (struct fingerprint){.device = at.st_dev,
@@ -192,8 +192,10 @@ void file_watch_init(struct file_watch *w, struct poller *poller, struct timer_w
 
 static void free_paths(struct file_watch_path *paths, unsigned n)
 {
-	for (unsigned i = 0; paths && i < n; i++)
+	for (unsigned i = 0; paths && i < n; i++) {
 		free(paths[i].path);
+		free(paths[i].given);
+	}
 	free(paths);
 }
 
@@ -227,7 +229,8 @@ int file_watch_set(struct file_watch *w, const char *const *paths, unsigned n)
 		return -ENOMEM;
 	for (unsigned i = 0; i < n; i++) {
 		copies[i].path = make_absolute(paths[i]);
-		if (!copies[i].path) {
+		copies[i].given = strdup(paths[i]);
+		if (!copies[i].path || !copies[i].given) {
 			int failed = errno ? -errno : -ENOMEM;
 			free_paths(copies, n);
 			return failed;

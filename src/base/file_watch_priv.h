@@ -20,7 +20,8 @@ struct fingerprint {
 };
 
 struct file_watch_path {
-	char *path; /* owned, absolute */
+	char *path;  /* owned, absolute: what is walked */
+	char *given; /* owned: what is opened, and looked at; the folder that it counts from may lie beyond others */
 	struct fingerprint now;
 	bool blind; /* inotify does not tell all of it */
 };

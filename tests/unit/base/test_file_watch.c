@@ -128,6 +128,29 @@ START_TEST(what_changed_between_the_callers_reading_and_the_watching_is_told)
 }
 END_TEST
 
+START_TEST(a_relative_path_beyond_a_folder_that_one_may_not_enter)
+{
+	if (geteuid() != 0)
+		return; /* only root can become somebody else */
+	make_folder("closed");
+	make_folder("closed/inner");
+	write_file("closed/inner/x.pem", "one");
+	ck_assert_int_eq(chdir("closed/inner"), 0);
+	ck_assert_int_eq(chmod(folder, 0700), 0);
+	ck_assert_int_eq(seteuid(65534), 0);
+	const char *const paths[] = {"x.pem"};
+	ck_assert_int_eq(file_watch_set(&watched, paths, 1), 0);
+	pass_ms(FILE_WATCH_LATEST_MS + 5 * TIMER_TICK_MS);
+	changes = 0;
+	ck_assert_int_eq(seteuid(0), 0);
+	write_file("x.pem", "two, longer");
+	ck_assert_int_eq(seteuid(65534), 0);
+	pass_ms(2000);
+	ck_assert_uint_ge(changes, 1);
+	ck_assert_int_eq(seteuid(0), 0);
+}
+END_TEST
+
 START_TEST(a_file_written_in_place)
 {
 	write_file("x.pem", "one");
@@ -605,6 +628,7 @@ int main(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, the_beginning_is_told_once);
 	tcase_add_test(c, what_changed_between_the_callers_reading_and_the_watching_is_told);
+	tcase_add_test(c, a_relative_path_beyond_a_folder_that_one_may_not_enter);
 	tcase_add_test(c, a_file_written_in_place);
 	tcase_add_test(c, a_file_replaced_by_rename);
 	tcase_add_test(c, a_file_written_by_another_name);
