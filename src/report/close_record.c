@@ -6,9 +6,14 @@
 #include "base/text.h"
 #include "report/log.h"
 
+static bool has_text(const char *s)
+{
+	return s && s[0];
+}
+
 static void add_text_field(struct log_record *r, const char *key, const char *value)
 {
-	if (value && value[0])
+	if (has_text(value))
 		log_field(r, key, "%s", value);
 }
 
@@ -61,9 +66,9 @@ static void add_tls(struct text *t, const struct close_tls *tls)
 {
 	if (tls->version)
 		text_printf(t, ", %s", tls->version);
-	if (tls->subject && tls->subject[0])
+	if (has_text(tls->subject))
 		text_printf(t, ", client %s", tls->subject);
-	if (tls->error && tls->error[0])
+	if (has_text(tls->error))
 		text_printf(t, ", TLS error: %s", tls->error);
 }
 
@@ -93,6 +98,8 @@ void close_record_write(const struct close_facts *f)
 		text_add(&t, ", to ");
 		text_add(&t, f->upstream);
 	}
+	if (has_text(f->upstream_tls.error))
+		text_printf(&t, ", TLS error: %s", f->upstream_tls.error);
 	text_add(&t, ": ");
 	text_add(&t, f->reason_text);
 	text_add(&t, " (");

@@ -117,6 +117,11 @@ struct tls_failed *tls_session_fail(struct tls_session *s, enum tls_failure fail
 	return s->failed;
 }
 
+void tls_session_note(struct tls_session *s, enum tls_failure failure, const char *text)
+{
+	(void)tls_session_fail(s, failure, text);
+}
+
 enum tls_failure tls_session_note_failure(struct tls_session *s)
 {
 	char words[sizeof(s->failed->text)];

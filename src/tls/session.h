@@ -56,6 +56,10 @@ enum tls_failure {
 /* After an SSL call failed with SSL_ERROR_SSL (OpenSSL's error queue of this thread holds why; it is emptied): notes why
  * and returns it. The first call's answer stays. */
 enum tls_failure tls_session_note_failure(struct tls_session *s);
+
+/* Notes a failure that OpenSSL knows nothing of. The first stays. */
+void tls_session_note(struct tls_session *s, enum tls_failure failure, const char *text);
+
 enum tls_failure tls_session_failure(const struct tls_session *s);
 
 /* The failure in words: "no shared cipher", "certificate has expired", "alert: unknown ca". Borrowed from the session;

@@ -334,6 +334,7 @@ WORKER_ONLY static int outcome(struct stream *s, int returned)
 	case SSL_ERROR_WANT_READ:
 		if (t->barren_bytes < BARREN_MAX_BYTES)
 			return -EAGAIN;
+		tls_session_note(t->session, TLS_FAILURE_PROTOCOL, "too much came without a byte of data");
 		return -EBADMSG;
 	case SSL_ERROR_WANT_WRITE:
 		return -EAGAIN;
@@ -341,6 +342,7 @@ WORKER_ONLY static int outcome(struct stream *s, int returned)
 		return 0;
 	case SSL_ERROR_SYSCALL:
 		if (t->refused) {
+			tls_session_note(t->session, TLS_FAILURE_PROTOCOL, "the ClientHello is longer than 16 KiB");
 			add_alert(t, SSL_AD_ILLEGAL_PARAMETER);
 			return -EBADMSG;
 		}
