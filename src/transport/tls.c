@@ -459,6 +459,10 @@ WORKER_ONLY static ssize_t tls_read(struct stream *s, void *to, size_t n)
 		return throw_away(s);
 	if (t->failed)
 		return t->failed;
+	/* a peer that makes us answer, by key updates for one, and takes no answer is not heard until it does */
+	int unsent = s->sealed >= SEALED_MAX_BYTES ? send_sealed(s) : 0;
+	if (unsent && s->sealed >= SEALED_MAX_BYTES)
+		return unsent;
 	begin(t);
 	size_t done = 0;
 	int result = 1;
