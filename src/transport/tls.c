@@ -59,7 +59,8 @@ struct tls_layer {
 	uint32_t sealed_from;
 	uint32_t barren_bytes; /* since the last byte of data */
 	int wire_error;	       /* of the descriptor; 0: none */
-	int failed;	       /* what reading and writing return from now on; 0: they work */
+	int deaf;   /* of the descriptor, when it took nothing more: nothing is sent from then on; 0: it does */
+	int failed; /* what reading and writing return from now on; 0: they work */
 	struct client_hello hello;
 	bool wire_ended : 1; /* the descriptor's end was read */
 	bool spoke : 1;	     /* something was sent */
@@ -86,16 +87,26 @@ WORKER_ONLY static int keep_sealed(struct stream *s, const uint8_t *from, size_t
 	return 0;
 }
 
+/* Notes that the descriptor takes nothing more, unless it only has to be waited for. Returns the error. */
+WORKER_ONLY static int note_deaf(struct tls_layer *t, ssize_t error)
+{
+	if (error != -EAGAIN)
+		t->deaf = (int)error;
+	return (int)error;
+}
+
 /* Sends what the stream keeps. Returns 0 when it is out, -EAGAIN, -errno. */
 WORKER_ONLY static int send_sealed(struct stream *s)
 {
 	struct tls_layer *t = s->tls;
 	while (s->sealed > 0) {
+		if (t->deaf)
+			return t->deaf;
 		if (!s->can_write)
 			return -EAGAIN;
 		ssize_t put = wire_write(s, t->sealed + t->sealed_from, s->sealed);
 		if (put < 0)
-			return (int)put;
+			return note_deaf(t, put);
 		t->sealed_from += (uint32_t)put;
 		s->sealed -= (uint32_t)put;
 	}
@@ -108,9 +119,10 @@ WORKER_ONLY static int send_sealed(struct stream *s)
  * -errno. */
 WORKER_ONLY static int send_made(struct stream *s)
 {
-	struct tls_io *io = s->tls->io;
+	struct tls_layer *t = s->tls;
+	struct tls_io *io = t->io;
 	size_t from = 0;
-	int failed = s->sealed > 0 ? send_sealed(s) : 0;
+	int failed = t->deaf && io->out_to > 0 ? t->deaf : send_sealed(s);
 	if (failed == -EAGAIN)
 		failed = 0;
 	while (!failed && s->sealed == 0 && s->can_write && from < io->out_to) {
@@ -118,14 +130,14 @@ WORKER_ONLY static int send_made(struct stream *s)
 		if (put == -EAGAIN)
 			break;
 		if (put < 0)
-			failed = (int)put;
+			failed = note_deaf(t, put);
 		else
 			from += (size_t)put;
 	}
 	if (!failed && from < io->out_to)
 		failed = keep_sealed(s, io->out + from, io->out_to - from);
 	if (io->out_to > 0)
-		s->tls->spoke = true;
+		t->spoke = true;
 	s->talk += (uint32_t)io->out_to;
 	io->out_to = 0;
 	return failed;
@@ -168,6 +180,8 @@ WORKER_ONLY static bool receive(struct stream *s)
 		io->in = io->received;
 		io->in_from = 0;
 		io->in_to = (size_t)got;
+	} else if (got == 0 && s->was_reset) {
+		t->wire_error = -ECONNRESET;
 	} else if (got == 0) {
 		t->wire_ended = true;
 	} else if (got != -EAGAIN) {
@@ -461,7 +475,7 @@ WORKER_ONLY static ssize_t tls_read(struct stream *s, void *to, size_t n)
 		return t->failed;
 	/* a peer that makes us answer, by key updates for one, and takes no answer is not heard until it does */
 	int unsent = s->sealed >= SEALED_MAX_BYTES ? send_sealed(s) : 0;
-	if (unsent && s->sealed >= SEALED_MAX_BYTES)
+	if (unsent == -EAGAIN && s->sealed >= SEALED_MAX_BYTES)
 		return unsent;
 	begin(t);
 	size_t done = 0;
@@ -479,7 +493,8 @@ WORKER_ONLY static ssize_t tls_read(struct stream *s, void *to, size_t n)
 		}
 	}
 	int failed = finish(s);
-	if (failed && failed != -EAGAIN && (result == 1 || result == -EAGAIN))
+	/* who takes nothing more may have said why before */
+	if (failed && failed != t->deaf && (result == 1 || result == -EAGAIN))
 		result = failed;
 	if (result != 1 && result != -EAGAIN && result != 0)
 		t->failed = result;
@@ -494,7 +509,7 @@ WORKER_ONLY static ssize_t tls_write(struct stream *s, const void *from, size_t 
 	struct tls_layer *t = s->tls;
 	if (t->failed)
 		return t->failed;
-	int failed = send_sealed(s);
+	int failed = t->deaf ? t->deaf : send_sealed(s);
 	if (failed)
 		return failed;
 	begin(t);
@@ -507,7 +522,8 @@ WORKER_ONLY static ssize_t tls_write(struct stream *s, const void *from, size_t 
 	if (!result)
 		result = failed;
 	if (result) {
-		t->failed = result;
+		if (result != t->deaf)
+			t->failed = result;
 		return result;
 	}
 	s->talk = 0;
@@ -523,7 +539,7 @@ WORKER_ONLY static int tls_flush(struct stream *s)
 WORKER_ONLY static int make_end(struct stream *s)
 {
 	struct tls_layer *t = s->tls;
-	if (t->end_made || !t->ssl || t->failed)
+	if (t->end_made || !t->ssl || t->failed || t->deaf)
 		return 0;
 	begin(t);
 	if (!SSL_is_init_finished(t->ssl))

@@ -145,6 +145,23 @@ START_TEST(what_is_kept_for_a_deaf_peer_is_bounded)
 }
 END_TEST
 
+/* It answered, ended and closed before it had read all: the answer is worth as much as over a plain stream. */
+START_TEST(what_a_deaf_peer_had_said_can_be_read)
+{
+	accept_client();
+	ck_assert_int_eq(SSL_write(peer, "answer", 6), 6);
+	ck_assert_int_eq(SSL_shutdown(peer), 0);
+	bring(SIZE_MAX);
+	fd_close(&wire);
+	ck_assert_int_eq(stream_send(&own, "question", 8), -EPIPE);
+	ck_assert_int_eq(stream_send(&own, "question", 8), -EPIPE);
+	ck_assert_int_eq(stream_read(&own, scratch, sizeof(scratch)), 6);
+	ck_assert_mem_eq(scratch, "answer", 6);
+	ck_assert_int_eq(stream_read(&own, scratch, sizeof(scratch)), 0);
+	close_pair();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("transport/tls");
@@ -152,6 +169,7 @@ int main(void)
 	tcase_add_checked_fixture(c, folder_create, folder_remove);
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, what_is_kept_for_a_deaf_peer_is_bounded);
+	tcase_add_test(c, what_a_deaf_peer_had_said_can_be_read);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }
