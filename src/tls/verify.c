@@ -59,13 +59,13 @@ static void fail(struct tls_session *s, enum tls_failure failure, X509_STORE_CTX
 		note_certificate(failed, X509_STORE_CTX_get0_cert(chain));
 }
 
-/* Whether an error is about finding and reading a CRL, not about what is in it. */
+/* Whether an error is about finding and reading a CRL, not about what is in it. That a CA's key is unreadable is not
+ * among them: it may be that a certificate's signature could not be checked. */
 static bool is_about_crl(int error)
 {
 	switch (error) {
 	case X509_V_ERR_UNABLE_TO_GET_CRL:
 	case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
-	case X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY:
 	case X509_V_ERR_CRL_SIGNATURE_FAILURE:
 	case X509_V_ERR_CRL_NOT_YET_VALID:
 	case X509_V_ERR_CRL_HAS_EXPIRED:
