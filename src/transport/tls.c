@@ -63,6 +63,7 @@ struct tls_layer {
 	int failed; /* what reading and writing return from now on; 0: they work */
 	struct client_hello hello;
 	bool wire_ended : 1; /* the descriptor's end was read */
+	bool shaken : 1;     /* the handshake is done */
 	bool spoke : 1;	     /* something was sent */
 	bool end_made : 1;   /* our close_notify was made */
 	bool refused : 1;    /* the ClientHello was not for OpenSSL to see */
@@ -435,6 +436,7 @@ int stream_handshake(struct stream *s)
 		return t->failed;
 	}
 	if (result == 0) {
+		t->shaken = true;
 		client_hello_accept_all(&t->hello);
 		t->barren_bytes = 0;
 		/* what came with the handshake's last bytes is data: no edge will tell of it */
@@ -516,13 +518,16 @@ WORKER_ONLY static ssize_t tls_write(struct stream *s, const void *from, size_t 
 	size_t put = 0;
 	int written = SSL_write_ex(t->ssl, from, n < OUT_PLAIN_BYTES ? n : OUT_PLAIN_BYTES, &put);
 	int result = written == 1 ? 0 : outcome(s, written);
-	if (result == -EAGAIN)
-		result = -EBADMSG; /* there was room for all of it: no peer may ask for something else first */
+	if (result == -EAGAIN && SSL_want_write(t->ssl))
+		result = -EBADMSG; /* there was room for all of it */
 	failed = finish(s);
-	if (!result)
+	if (!result || (failed && result == -EAGAIN))
 		result = failed;
+	/* a message of the peer's that had come in part came first: what was received behind it has no further edge */
+	if (t->kept)
+		s->can_read = true;
 	if (result) {
-		if (result != t->deaf)
+		if (result != -EAGAIN && result != t->deaf)
 			t->failed = result;
 		return result;
 	}
@@ -535,15 +540,33 @@ WORKER_ONLY static int tls_flush(struct stream *s)
 	return send_sealed(s);
 }
 
+/* A message of the peer's, a ticket for one, has come in part: OpenSSL says nothing before the rest is there. Returns
+ * 0 when it is, -EAGAIN or -errno. */
+WORKER_ONLY static int finish_message(struct stream *s)
+{
+	struct tls_layer *t = s->tls;
+	begin(t);
+	int done = SSL_do_handshake(t->ssl);
+	int result = done == 1 ? 0 : outcome(s, done);
+	int failed = finish(s);
+	if (t->kept)
+		s->can_read = true;
+	if (result && result != -EAGAIN)
+		t->failed = result;
+	return t->failed ? t->failed : failed ? failed : result;
+}
+
 /* Makes our close_notify, once. */
 WORKER_ONLY static int make_end(struct stream *s)
 {
 	struct tls_layer *t = s->tls;
-	if (t->end_made || !t->ssl || t->failed || t->deaf)
+	if (t->end_made || !t->shaken || t->failed || t->deaf)
 		return 0;
+	wake(t);
+	int failed = SSL_is_init_finished(t->ssl) ? 0 : finish_message(s);
+	if (failed)
+		return failed;
 	begin(t);
-	if (!SSL_is_init_finished(t->ssl))
-		return finish(s);
 	t->end_made = true;
 	(void)SSL_shutdown(t->ssl); /* what it says is whether the peer has ended too */
 	return finish(s);

@@ -162,6 +162,73 @@ START_TEST(what_a_deaf_peer_had_said_can_be_read)
 }
 END_TEST
 
+/* Ours connects, the peer is a server whose records are as short as they may be. Its next ticket takes several. */
+static void connect_server(void)
+{
+	static uint8_t much[1500];
+	struct made m = make((struct wish){.cn = "a.example", .san = "DNS:a.example"});
+	struct tls_session *session = NULL;
+	struct tls_upstream_config u = {.enabled = true, .ca = list_of("a.pem", NULL)};
+	struct endpoint e = {.kind = ENDPOINT_NAME, .name = "a.example"};
+	struct listener_config l = {.name = "web"};
+	struct config_errors *errors = config_errors_create();
+	struct tls_set *set = NULL;
+
+	made_write(&m, "a.pem");
+	ck_assert_int_eq(tls_set_load(&l, "proxy", &u, NULL, errors, &set), 0);
+	config_errors_destroy(errors);
+	ck_assert_int_eq(tls_session_connect(&session, set, &e, NULL), 0);
+	tls_set_unref(set);
+	SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+	ck_assert_int_eq(SSL_CTX_use_cert_and_key(server, m.certificate, m.key, NULL, 1), 1);
+	SSL_CTX_set_num_tickets(server, 0);
+	made_free(&m);
+	open_pair(&session, server);
+	SSL_set_accept_state(peer);
+	shake();
+	SSL_set_max_send_fragment(peer, 512);
+	ck_assert_int_eq(SSL_SESSION_set1_ticket_appdata(SSL_get_session(peer), much, sizeof(much)), 1);
+	ck_assert_int_eq(SSL_new_session_ticket(peer), 1);
+	ck_assert_int_eq(SSL_do_handshake(peer), 1);
+	ck_assert_uint_gt(BIO_ctrl_pending(SSL_get_wbio(peer)), 1024);
+}
+
+/* Between two records of one message OpenSSL does not write: that is a matter of time, and nobody's fault. */
+START_TEST(half_a_ticket_does_not_stop_what_is_sent)
+{
+	char got[16];
+
+	connect_server();
+	bring(600);
+	ck_assert_int_eq(stream_read(&own, scratch, sizeof(scratch)), -EAGAIN);
+	ck_assert_int_eq(stream_send(&own, "hello", 5), 0);
+	ck_assert_int_eq(stream_flush(&own), -EAGAIN);
+	ck_assert_int_eq(SSL_write(peer, "answer", 6), 6);
+	bring(SIZE_MAX);
+	ck_assert_int_eq(stream_flush(&own), 0);
+	fetch();
+	ck_assert_int_eq(SSL_read(peer, got, sizeof(got)), 5);
+	ck_assert_int_eq(stream_read(&own, scratch, sizeof(scratch)), 6);
+	close_pair();
+}
+END_TEST
+
+START_TEST(half_a_ticket_does_not_stop_the_end)
+{
+	char got;
+
+	connect_server();
+	bring(600);
+	ck_assert_int_eq(stream_read(&own, scratch, sizeof(scratch)), -EAGAIN);
+	ck_assert_int_eq(stream_end(&own), -EAGAIN);
+	bring(SIZE_MAX);
+	ck_assert_int_eq(stream_flush(&own), 0);
+	fetch();
+	ck_assert_int_eq(SSL_get_error(peer, SSL_read(peer, &got, 1)), SSL_ERROR_ZERO_RETURN);
+	close_pair();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("transport/tls");
@@ -170,6 +237,8 @@ int main(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, what_is_kept_for_a_deaf_peer_is_bounded);
 	tcase_add_test(c, what_a_deaf_peer_had_said_can_be_read);
+	tcase_add_test(c, half_a_ticket_does_not_stop_what_is_sent);
+	tcase_add_test(c, half_a_ticket_does_not_stop_the_end);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }
