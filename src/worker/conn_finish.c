@@ -82,7 +82,7 @@ void conn_finish_go(struct conn *c)
 
 void conn_finish_due(struct conn *c, uint64_t now_ms)
 {
-	bool unsent = stream_held(&c->client.stream) > 0;
+	bool unsent = !stream_is_out(&c->client.stream);
 	if (now_ms < c->finish_ms)
 		conn_finish_go(c);
 	else

@@ -40,7 +40,7 @@ WORKER_ONLY static void upstream_deaf(struct conn *c, int error)
 WORKER_ONLY static void finish_deaf(struct conn *c)
 {
 	struct stream *up = &c->upstream.stream;
-	bool lost = stream_held(up) > 0 || up->bytes_out < c->client.stream.bytes_in || c->client.stream.can_read;
+	bool lost = !stream_is_out(up) || up->bytes_out < c->client.stream.bytes_in || c->client.stream.can_read;
 	conn_finish(c, lost ? CLOSE_upstream_unread : CLOSE_upstream_closed);
 }
 
