@@ -58,6 +58,22 @@ def folder():
 
 
 @pytest.fixture
+def ca(folder):
+    """A certificate authority whose files are in the test's folder."""
+    import certificates  # pylint: disable=import-outside-toplevel
+
+    return certificates.Authority(folder)
+
+
+@pytest.fixture
+def journal(folder):
+    """A journal of the test's own: usherd(..., start_options=journal.start_options)."""
+    own = servers.Journal(folder)
+    yield own
+    own.stop()
+
+
+@pytest.fixture
 def usherd(folder):
     """Starts daemons: usherd({"web": listener("echo")}, drain_timeout="1s"), or usherd(text="...")."""
     running = []

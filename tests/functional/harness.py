@@ -20,10 +20,13 @@ TIMEOUT = 15 * SLOW
 
 LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (\w+) +(.*)$")
 LISTENING = re.compile(r"^listening on (\S+) \((.+?)(, passed by systemd)?\)$")
-CLOSED = re.compile(
-    r"^(?P<listener>\S+): (?P<peer>.+) closed after (?P<duration>.+?), (?P<bytes_in>[\d.]+ \w+) in, "
-    r"(?P<bytes_out>[\d.]+ \w+) out(?:, to (?P<upstream>.+?))?: (?P<text>[^()]*) \((?P<reason>\w+)\)$"
-)
+CLOSED = [  # to an upstream, and not: what TLS says of an error may look like the reason's text
+    re.compile(
+        r"^(?P<listener>\S+): (?P<peer>.+) closed after (?P<duration>.+?), (?P<bytes_in>[\d.]+ \w+) in, "
+        r"(?P<bytes_out>[\d.]+ \w+) out(?:, (?!to )(?P<tls>.+?))?" + to + r": (?P<text>[^()]*) \((?P<reason>\w+)\)$"
+    )
+    for to in (r", to (?P<upstream>\S+)", r"(?P<upstream>(?!))?")
+]
 SANITIZER_REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|must\(|usherd: bug")
 
 
@@ -278,7 +281,7 @@ class Usherd:
     def close_records(self, listener=None, reason=None):
         found = []
         for message in self.log:
-            match = CLOSED.match(message)
+            match = CLOSED[0].match(message) or CLOSED[1].match(message)
             if not match:
                 continue
             record = Closed(match.groupdict())
@@ -377,6 +380,22 @@ class Usherd:
 
     def fds(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def fds_at_rest(self):
+        """The same, of a daemon with certificates once it watches their files, which it begins to do after its start."""
+
+        def watches():
+            folder = f"/proc/{self.pid}/fd"
+            for fd in os.listdir(folder):
+                try:
+                    if "inotify" in os.readlink(f"{folder}/{fd}"):
+                        return True
+                except FileNotFoundError:
+                    pass
+            return False
+
+        wait_until(watches, "files to be watched")
+        return self.fds()
 
     def pss_kib(self):
         """Its share of all memory. It changes too when another process of the same program comes or goes."""

@@ -55,6 +55,7 @@ http {{
   uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5; client_max_body_size 0;
   server {{
     listen {listen};
+    {extra}
     location / {{ return 200 "hello from nginx\\n"; }}
     location /files/ {{ alias {folder}/files/; }}
   }}
@@ -63,12 +64,14 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(folder, unix=False):
-    """nginx; yields its address as usher writes it. What is in FOLDER/files is at /files/."""
+def nginx(folder, unix=False, tls=None):
+    """nginx, with this certificate if one is given; yields its address as usher writes it. What is in FOLDER/files is at
+    /files/."""
     os.makedirs(f"{folder}/files", exist_ok=True)
     address = f"unix:{folder}/nginx.sock" if unix else f"127.0.0.1:{free_port()}"
     with open(f"{folder}/nginx.conf", "w", encoding="ascii") as file:
-        file.write(NGINX.format(folder=folder, listen=address))
+        extra = f"ssl_certificate {tls.cert}; ssl_certificate_key {tls.key};" if tls else ""
+        file.write(NGINX.format(folder=folder, listen=address + (" ssl" if tls else ""), extra=extra))
     command = [find_program("nginx"), "-p", folder, "-c", f"{folder}/nginx.conf", "-e", f"{folder}/nginx.err"]
     with running(command, f"{folder}/nginx.log", answers(address)):
         yield address
@@ -141,3 +144,55 @@ def wrk_result(process, timeout=60):
     out, _ = process.communicate(timeout=timeout)
     assert process.returncode == 0, out
     return Wrk(out)
+
+
+DOVECOT = """
+base_dir = {folder}/dovecot
+state_dir = {folder}/dovecot
+log_path = {folder}/dovecot.err
+protocols = imap
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+auth_mechanisms = plain
+default_internal_user = {internal}
+default_login_user = {login}
+mail_location = maildir:{folder}/mail
+first_valid_uid = 1
+passdb {{
+  driver = static
+  args = password=secret
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={folder}/mail
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+"""
+
+
+@contextlib.contextmanager
+def dovecot(folder):
+    """A mail server's IMAP; yields its address. Everybody's password is "secret"."""
+    port = free_port()
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    mail = pwd.getpwnam("nobody") if IS_ROOT else pwd.getpwuid(os.geteuid())
+    os.mkdir(f"{folder}/mail")
+    os.chown(f"{folder}/mail", mail.pw_uid, mail.pw_gid)
+    with open(f"{folder}/dovecot.conf", "w", encoding="ascii") as file:
+        file.write(DOVECOT.format(folder=folder, port=port, uid=mail.pw_uid, gid=mail.pw_gid, internal="dovecot" if IS_ROOT else me,
+                                  login="dovenull" if IS_ROOT else me))
+    command = [find_program("dovecot"), "-F", "-c", f"{folder}/dovecot.conf"]
+    with running(command, f"{folder}/dovecot.log", answers(("127.0.0.1", port))):
+        yield f"127.0.0.1:{port}"

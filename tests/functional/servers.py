@@ -2,7 +2,9 @@
 """Servers that stand behind the proxy in tests, each in threads of the test's own process."""
 import collections
 import contextlib
+import hashlib
 import os
+import re
 import socket
 import struct
 import threading
@@ -102,6 +104,31 @@ def sink(sock, server):
     while data := sock.recv(262144):
         server.add("bytes", len(data))
     server.add("ends")
+
+
+def digests(sock, _server):
+    """Answers all that came, once it has ended, with its length and SHA-256, and ends."""
+    digest, total = hashlib.sha256(), 0
+    while data := sock.recv(262144):
+        digest.update(data)
+        total += len(data)
+    sock.sendall(f"{total} {digest.hexdigest()}".encode())
+
+
+def digest_of(data):
+    return f"{len(data)} {hashlib.sha256(data).hexdigest()}".encode()
+
+
+def notes_end(sock, server):
+    """values["end"], ["reset"] or ["truncated"]: how what came has ended."""
+    try:
+        while data := sock.recv(262144):
+            server.add("bytes", len(data))
+        server.add("end")
+    except ConnectionResetError:
+        server.add("reset")
+    except OSError:
+        server.add("truncated")
 
 
 def hang(_sock, server):
@@ -326,3 +353,61 @@ class NotifySocket:
             sock.send(b"stop")
         self.thread.join(5)
         self.sock.close()
+
+
+class Journal:
+    """A journal in a private /run, for a daemon whose stderr is the journal's stream. Only root can have one."""
+
+    def __init__(self, folder):
+        os.mkdir(f"{folder}/journal")
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(f"{folder}/journal/socket")
+        self.sock.settimeout(30)
+        os.chmod(f"{folder}/journal/socket", 0o777)
+        self.read_end, self.write_end = os.pipe()
+        found = os.fstat(self.write_end)
+        mount = (
+            f'mount -t tmpfs tmpfs /run && mkdir -p /run/systemd && ln -s "{folder}/journal" /run/systemd/journal && exec "$@"'
+        )
+        self.start_options = {
+            "wrapper": ["unshare", "-m", "sh", "-c", mount, "sh"], "stderr": self.write_end,
+            "env": {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"},
+        }
+        self.records = []  # dicts of fields, as they came
+        self.taken = 0
+
+    def wait(self, **wanted):
+        """The next record with these fields (patterns); those before it are passed over."""
+        while True:
+            if self.taken == len(self.records):
+                self.records.append(journal_fields(self.sock.recv(1 << 20)))
+            fields = self.records[self.taken]
+            self.taken += 1
+            if all(re.search(pattern, fields.get(key, "")) for key, pattern in wanted.items()):
+                return fields
+
+    def address(self, name):
+        """A listener's address."""
+        return self.wait(MESSAGE=rf"^listening on \S+ \({name}\)")["MESSAGE"].split()[2]
+
+    def stop(self):
+        for fd in (self.read_end, self.write_end):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self.sock.close()
+
+
+def journal_fields(datagram):
+    """A datagram of the journal's native protocol as a dict."""
+    fields = {}
+    while datagram:
+        line, _, rest = datagram.partition(b"\n")
+        if b"=" in line:
+            key, _, value = line.partition(b"=")
+            fields[key.decode()] = value.decode()
+            datagram = rest
+        else:
+            size = struct.unpack("<Q", rest[:8])[0]
+            fields[line.decode()] = rest[8 : 8 + size].decode()
+            datagram = rest[8 + size + 1 :]
+    return fields

@@ -139,67 +139,26 @@ def drain(fd):
 # ---- the journal
 
 
-def journal_fields(datagram):
-    """A datagram of the native protocol as a dict."""
-    fields = {}
-    while datagram:
-        line, _, rest = datagram.partition(b"\n")
-        if b"=" in line:
-            key, _, value = line.partition(b"=")
-            fields[key.decode()] = value.decode()
-            datagram = rest
-        else:
-            size = struct.unpack("<Q", rest[:8])[0]
-            fields[line.decode()] = rest[8 : 8 + size].decode()
-            datagram = rest[8 + size + 1 :]
-    return fields
-
-
 @pytest.mark.root
 @pytest.mark.programs("unshare", "mount")
-def test_journal(usherd, folder):
+def test_journal(usherd, journal):
     """Native records when stderr is the journal's stream: a private /run holds a journal of the test's."""
-    os.mkdir(f"{folder}/journal")
-    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    journal.bind(f"{folder}/journal/socket")
-    journal.settimeout(30)
-    os.chmod(f"{folder}/journal/socket", 0o777)
-    read_end, write_end = os.pipe()
-    found = os.fstat(write_end)
-    mount = f'mount -t tmpfs tmpfs /run && mkdir -p /run/systemd && ln -s "{folder}/journal" /run/systemd/journal && exec "$@"'
     name = f"usher-journal-{os.getpid()}"
-    usherd(
-        {"web": listener("echo", f"unix:@{name}", "127.0.0.1:0")},
-        start_options={
-            "wrapper": ["unshare", "-m", "sh", "-c", mount, "sh"], "stderr": write_end,
-            "env": {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"},
-        },
-    )
-    os.close(write_end)
-    records = []
-
-    def wait(**wanted):
-        while True:
-            fields = journal_fields(journal.recv(1 << 20))
-            records.append(fields)
-            if all(re.search(pattern, fields.get(key, "")) for key, pattern in wanted.items()):
-                return fields
-
-    address = wait(MESSAGE=r"^listening on 127").get("MESSAGE").split()[2]
-    ready = wait(MESSAGE=r"^ready: ")
+    usherd({"web": listener("echo", f"unix:@{name}", "127.0.0.1:0")}, start_options=journal.start_options)
+    address = journal.wait(MESSAGE=r"^listening on 127").get("MESSAGE").split()[2]
+    ready = journal.wait(MESSAGE=r"^ready: ")
     assert re.fullmatch(r"[0-9a-f]{32}", ready["MESSAGE_ID"])
     assert ready["SYSLOG_IDENTIFIER"] == "usherd"
     with connect(address) as sock:
         assert ask(sock) == b"hello"
         peer = "%s:%d" % sock.getsockname()
-    closed = wait(USHER_REASON="client_closed")
+    closed = journal.wait(USHER_REASON="client_closed")
     assert closed["USHER_LISTENER"] == "web" and closed["USHER_PEER"] == peer
     assert closed["USHER_BYTES_IN"] == closed["USHER_BYTES_OUT"] == "5"
     assert closed["PRIORITY"] == "6"
     assert closed["MESSAGE_ID"] == "06a060f10d264167b0354111a570285b"
     assert int(closed["USHER_DURATION_MS"]) >= 0
-    journal.close()  # the journal goes away: service goes on
+    journal.sock.close()  # the journal goes away: service goes on
     for _ in range(20):
         with connect(address) as sock:
             assert ask(sock) == b"hello"
-    os.close(read_end)
