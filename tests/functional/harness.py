@@ -20,13 +20,18 @@ TIMEOUT = 15 * SLOW
 
 LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (\w+) +(.*)$")
 LISTENING = re.compile(r"^listening on (\S+) \((.+?)(, passed by systemd)?\)$")
-CLOSED = [  # to an upstream, and not: what TLS says of an error may look like the reason's text
-    re.compile(
-        r"^(?P<listener>\S+): (?P<peer>.+) closed after (?P<duration>.+?), (?P<bytes_in>[\d.]+ \w+) in, "
-        r"(?P<bytes_out>[\d.]+ \w+) out(?:, (?!to )(?P<tls>.+?))?" + to + r": (?P<text>[^()]*) \((?P<reason>\w+)\)$"
-    )
-    for to in (r", to (?P<upstream>\S+)", r"(?P<upstream>(?!))?")
-]
+CLOSED = re.compile(
+    r"^(?P<listener>\S+): (?P<peer>.+) closed after (?P<duration>.+?), (?P<bytes_in>[\d.]+ \w+) in, "
+    r"(?P<bytes_out>[\d.]+ \w+) out(?P<sides>.*) \((?P<reason>\w+)\)$"
+)
+# what TLS says of the client, the upstream, what TLS says of it
+CLOSED_SIDES = re.compile(r"(?:, (?!to )(?P<tls>.+?))?(?:, to (?P<upstream>\S+?)(?:, (?P<upstream_tls>.+))?)?")
+CLOSE_REASON = re.compile(r'^CLOSE_REASON\((\w+), \d, \w+,\s+((?:"[^"]*"\s*)+)\)', re.M)
+# the text of each reason
+REASONS = {
+    name: "".join(re.findall('"([^"]*)"', text))
+    for name, text in CLOSE_REASON.findall((TOP / "src/worker/close_reasons.def").read_text(encoding="ascii"))
+}
 SANITIZER_REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|must\(|usherd: bug")
 
 
@@ -281,10 +286,14 @@ class Usherd:
     def close_records(self, listener=None, reason=None):
         found = []
         for message in self.log:
-            match = CLOSED[0].match(message) or CLOSED[1].match(message)
+            match = CLOSED.match(message)
             if not match:
                 continue
             record = Closed(match.groupdict())
+            record["text"] = REASONS[record.reason]
+            sides = CLOSED_SIDES.fullmatch(record.sides.removesuffix(f": {record.text}"))
+            assert record.sides.endswith(record.text) and sides, message
+            record.update(sides.groupdict())
             if listener in (None, record.listener) and reason in (None, record.reason):
                 found.append(record)
         return found
