@@ -29,7 +29,8 @@ WORKER_ONLY static bool throw_away(struct conn *c)
 	size_t thrown = 0;
 	while (thrown < DISCARD_A_TURN) {
 		ssize_t got = conn_read(c, c->worker->scratch, STREAM_HELD_MAX_BYTES);
-		if (got == 0)
+		/* what it sends is thrown away here: whether TLS's close_notify was behind it is all the same */
+		if (got == 0 || (got == -ENODATA && c->phase == CONN_FINISH))
 			return true;
 		if (got == -EAGAIN)
 			return false;

@@ -110,6 +110,7 @@ WORKER_ONLY static void report_refused(const struct conn *c)
 
 WORKER_ONLY static void handshake_failed(struct conn *c, int error)
 {
+	conn_handshake_over(c);
 	switch (-error) {
 	case EBADMSG:
 		report_refused(c);
