@@ -51,7 +51,7 @@ ssize_t stream_read(struct stream *s, void *to, size_t n)
 	ssize_t got = s->transport->read(s, to, n);
 	if (got > 0)
 		s->bytes_in += (uint64_t)got;
-	else if (got == 0 && s->was_reset)
+	else if (got == 0 && s->was_reset && !s->tls) /* TLS's end is the peer's word for it */
 		return -ECONNRESET;
 	else if (got == 0)
 		s->read_ended = true;

@@ -574,9 +574,17 @@ WORKER_ONLY static int make_end(struct stream *s)
 
 WORKER_ONLY static int tls_end(struct stream *s)
 {
-	int failed = make_end(s);
+	struct tls_layer *t = s->tls;
+	int failed = send_sealed(s);
+	if (!failed)
+		failed = make_end(s);
 	if (!failed)
 		failed = send_sealed(s);
+	/* nobody is there to miss a close_notify, which is all that is left */
+	if (failed && failed == t->deaf && t->end_made) {
+		s->sealed = 0;
+		failed = 0;
+	}
 	return failed ? failed : wire_end(s);
 }
 

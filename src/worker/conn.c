@@ -165,10 +165,25 @@ WORKER_ONLY static void service_go(struct conn *c)
 		c->service->writable(c);
 }
 
+/* Over TLS a client that has said all and closes resets the connection, because of tickets that it has not read. While
+ * they are all that was sent to it a reset says nothing: what came before it is there to be read, and whether that is
+ * all its close_notify says. */
+int conn_take_error(struct conn *c)
+{
+	struct stream *s = &c->client.stream;
+	int error = s->hung_up ? socket_take_error(s->fd) : 0;
+	bool may_be_tickets = s->tls && s->bytes_out == 0;
+	if (!may_be_tickets || (error != -ECONNRESET && error != -EPIPE))
+		return error;
+	if (error == -ECONNRESET)
+		s->was_reset = true;
+	return 0;
+}
+
 /* While the upstream is dialed the client may only go away: what it sends waits in the kernel. */
 WORKER_ONLY static void dial_go(struct conn *c)
 {
-	int failed = c->client.stream.hung_up ? socket_take_error(c->client.stream.fd) : 0;
+	int failed = conn_take_error(c);
 	if (failed)
 		conn_fail(c, failed);
 	else

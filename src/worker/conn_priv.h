@@ -99,6 +99,9 @@ bool conn_may_shake(struct conn *c) MUST_CHECK WORKER_ONLY;
 /* conn_tls.c: goes on with those that wait for their step, as far as this turn allows. */
 void conn_shake_all(struct worker *w) WORKER_ONLY;
 
+/* What the client's hang-up says, before all that it sent is read: 0 (nothing, or nothing yet), or -errno. */
+int conn_take_error(struct conn *c) MUST_CHECK WORKER_ONLY;
+
 /* CONN_RELAY, CONN_RELAY_BACK. */
 void conn_relay_go(struct conn *c) WORKER_ONLY;
 

@@ -78,7 +78,7 @@ WORKER_ONLY static bool pump_down(struct conn *c, enum relay_result *result)
  * upstream. */
 WORKER_ONLY static void client_hung_up(struct conn *c)
 {
-	int error = socket_take_error(c->client.stream.fd);
+	int error = conn_take_error(c);
 	if (error)
 		conn_fail(c, error);
 }
