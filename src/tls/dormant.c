@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/must.h"
 
@@ -132,6 +133,9 @@ int dormant_init(void)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	return -ENOTSUP; /* they are to see each access */
 #else
+	long page = sysconf(_SC_PAGESIZE);
+	if (page <= 0 || PLACE_BYTES % (unsigned long)page != 0)
+		return -ENOTSUP; /* what one gives back would be its neighbours' too */
 	uint8_t *at = reserve((size_t)PLACES * PLACE_BYTES);
 	uint32_t *next_free = reserve(PLACES * sizeof(*next_free));
 	if (!at || !next_free || !CRYPTO_set_mem_functions(allocate, reallocate, release)) {

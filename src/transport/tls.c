@@ -236,7 +236,8 @@ struct tls_io *tls_io_create(void)
 	io->sweeps = 0;
 	io->sweep_goes_on = false;
 	list_init(&io->awake);
-	io->method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+	/* without an index of its own, of which OpenSSL has fewer than there may be workers: nobody looks for it */
+	io->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
 	if (!io->method || !BIO_meth_set_write_ex(io->method, bio_write) ||
 	    !BIO_meth_set_read_ex(io->method, bio_read) || !BIO_meth_set_ctrl(io->method, bio_ctrl))
 		return tls_io_destroy(io);
