@@ -7,19 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/list.h"
 #include "base/must.h"
 #include "base/socket.h"
-#include "tls/dormant.h"
-#include "transport/client_hello.h"
+#include "transport/tls_priv.h"
 #include "transport/wire.h"
-
-/* What one read takes from the kernel, and how much plain text one write encrypts before it is sent. */
-#define IN_BYTES (64U * 1024U)
-#define OUT_PLAIN_BYTES (64U * 1024U)
-
-/* Four full records with their headers and tags, and room for what OpenSSL says between them. */
-#define OUT_BYTES (OUT_PLAIN_BYTES + 8U * 1024U)
 
 /* The most that a stream keeps for a peer that takes nothing: then OpenSSL has to wait, and reading with it. */
 #define SEALED_MAX_BYTES (OUT_BYTES + 64U * 1024U)
@@ -27,47 +18,11 @@
 /* Bytes that may come without a byte of data for us: empty records, key updates, a handshake. */
 #define BARREN_MAX_BYTES (256U * 1024U)
 
+/* The same in the handshake of a client that is asked for no certificate: two of its longest ClientHellos, and the rest.
+ * Until then OpenSSL keeps what comes. */
+#define HANDSHAKE_MAX_BYTES (3U * CLIENT_HELLO_MAX_BYTES)
+
 #define ALERT_BYTES 7
-
-/* Streams that one sweep puts to sleep: some microseconds each. */
-#define SLEEPERS_A_SWEEP 128
-
-struct tls_io {
-	BIO_METHOD *method; /* owned */
-	struct list awake;  /* layers, the one that was used last at the end */
-	uint32_t sweeps;    /* begun so far */
-	bool sweep_goes_on;
-	uint8_t *in; /* points to what was received, or into a stream's `kept` */
-	size_t in_from;
-	size_t in_to;
-	size_t room; /* for what is decrypted: no more is received at once */
-	size_t out_to;
-	uint8_t received[IN_BYTES];
-	uint8_t out[OUT_BYTES];
-};
-
-struct tls_layer {
-	struct tls_session *session; /* owned */
-	SSL *ssl;		     /* borrowed from the session; NULL once the handshake has failed */
-	struct tls_io *io;	     /* borrowed */
-	struct list node;	     /* in io's awake, unless it sleeps */
-	uint32_t used;		     /* io's sweeps, when it was used last */
-	struct dormant *asleep;	     /* owned; NULL: it is awake */
-	uint8_t *kept;		     /* owned: received and not used yet; NULL: nothing is */
-	uint32_t kept_bytes;
-	uint8_t *sealed; /* owned: to be sent, stream.sealed bytes at sealed_from; NULL: nothing is */
-	uint32_t sealed_from;
-	uint32_t barren_bytes; /* since the last byte of data */
-	int wire_error;	       /* of the descriptor; 0: none */
-	int deaf;   /* of the descriptor, when it took nothing more: nothing is sent from then on; 0: it does */
-	int failed; /* what reading and writing return from now on; 0: they work */
-	struct client_hello hello;
-	bool wire_ended : 1; /* the descriptor's end was read */
-	bool shaken : 1;     /* the handshake is done */
-	bool spoke : 1;	     /* something was sent */
-	bool end_made : 1;   /* our close_notify was made */
-	bool refused : 1;    /* the ClientHello was not for OpenSSL to see */
-};
 
 /* ---- sending */
 
@@ -173,7 +128,7 @@ WORKER_ONLY static bool receive(struct stream *s)
 {
 	struct tls_layer *t = s->tls;
 	struct tls_io *io = t->io;
-	if (!s->can_read || t->barren_bytes >= BARREN_MAX_BYTES)
+	if (!s->can_read || t->barren_bytes >= t->barren_most)
 		return false;
 	ssize_t got = wire_read(s, io->received, io->room < IN_BYTES ? io->room : IN_BYTES);
 	if (got > 0) {
@@ -253,53 +208,13 @@ struct tls_io *tls_io_destroy(struct tls_io *io)
 	return NULL;
 }
 
-/* ---- asleep and awake */
-
-/* Before the SSL is used in whatever way. */
-WORKER_ONLY static void wake(struct tls_layer *t)
-{
-	if (!t->ssl)
-		return;
-	t->asleep = dormant_wake(t->ssl, t->asleep);
-	if (t->used == t->io->sweeps && !list_empty(&t->node))
-		return;
-	t->used = t->io->sweeps;
-	list_remove(&t->node);
-	list_append(&t->io->awake, &t->node);
-}
-
-bool tls_io_awake(const struct tls_io *io)
-{
-	return !list_empty(&io->awake);
-}
-
-enum tls_sweep tls_io_sweep(struct tls_io *io)
-{
-	if (!io->sweep_goes_on)
-		io->sweeps++;
-	io->sweep_goes_on = false;
-	for (unsigned i = 0; i < SLEEPERS_A_SWEEP; i++) {
-		if (list_empty(&io->awake))
-			return TLS_SWEEP_NONE;
-		struct tls_layer *t = CONTAINER_OF(io->awake.next, struct tls_layer, node);
-		if (io->sweeps - t->used < 2)
-			return TLS_SWEEP_LATER;
-		/* one that cannot sleep is not asked again until it is used again */
-		list_remove(&t->node);
-		tls_session_rest(t->session);
-		t->asleep = dormant_sleep(t->ssl);
-	}
-	io->sweep_goes_on = true;
-	return TLS_SWEEP_SOON;
-}
-
 /* ---- around each call of OpenSSL */
 
 /* What the last call left of what was received is received again by the next one. */
 WORKER_ONLY static void begin(struct tls_layer *t)
 {
 	struct tls_io *io = t->io;
-	wake(t);
+	tls_wake(t);
 	io->in = t->kept;
 	io->in_from = 0;
 	io->in_to = t->kept_bytes;
@@ -348,7 +263,7 @@ WORKER_ONLY static int outcome(struct stream *s, int returned)
 	struct tls_layer *t = s->tls;
 	switch (SSL_get_error(t->ssl, returned)) {
 	case SSL_ERROR_WANT_READ:
-		if (t->barren_bytes < BARREN_MAX_BYTES)
+		if (t->barren_bytes < t->barren_most)
 			return -EAGAIN;
 		tls_session_note(t->session, TLS_FAILURE_PROTOCOL, "too much came without a byte of data");
 		return -EBADMSG;
@@ -404,6 +319,8 @@ int stream_start_tls(struct stream *s, struct tls_session **session, struct tls_
 	t->ssl = tls_session_ssl(taken);
 	t->io = io;
 	list_init(&t->node);
+	bool is_short = SSL_is_server(t->ssl) && SSL_get_verify_mode(t->ssl) == SSL_VERIFY_NONE;
+	t->barren_most = is_short ? HANDSHAKE_MAX_BYTES : BARREN_MAX_BYTES;
 	if (!SSL_is_server(t->ssl))
 		client_hello_accept_all(&t->hello);
 	BIO_set_data(bio, s);
@@ -438,6 +355,7 @@ int stream_handshake(struct stream *s)
 	}
 	if (result == 0) {
 		t->shaken = true;
+		t->barren_most = BARREN_MAX_BYTES;
 		client_hello_accept_all(&t->hello);
 		t->barren_bytes = 0;
 		/* what came with the handshake's last bytes is data: no edge will tell of it */
@@ -451,7 +369,7 @@ struct tls_session *stream_tls_session(const struct stream *s)
 {
 	if (!s->tls)
 		return NULL;
-	wake(s->tls);
+	tls_wake(s->tls);
 	return s->tls->session;
 }
 
@@ -563,7 +481,7 @@ WORKER_ONLY static int make_end(struct stream *s)
 	struct tls_layer *t = s->tls;
 	if (t->end_made || !t->shaken || t->failed || t->deaf)
 		return 0;
-	wake(t);
+	tls_wake(t);
 	int failed = SSL_is_init_finished(t->ssl) ? 0 : finish_message(s);
 	if (failed)
 		return failed;
@@ -596,7 +514,7 @@ WORKER_ONLY static void tls_close(struct stream *s, bool reset)
 		socket_reset_at_close(s->fd);
 	else if (!reset)
 		(void)!make_end(s); /* as far as the kernel takes it: there is no later */
-	wake(t);
+	tls_wake(t);
 	list_remove(&t->node);
 	s->sealed = 0;
 	s->tls = NULL;

@@ -95,7 +95,7 @@ static void shake(void)
 }
 
 /* Ours accepts, the peer is a client. */
-static void accept_client(void)
+static void expect_client(void)
 {
 	struct made m = make((struct wish){.cn = "a.example", .san = "DNS:a.example"});
 	struct tls_tickets *tickets = tls_tickets_create();
@@ -110,6 +110,11 @@ static void accept_client(void)
 	made_free(&m);
 	open_pair(&session, SSL_CTX_new(TLS_client_method()));
 	SSL_set_connect_state(peer);
+}
+
+static void accept_client(void)
+{
+	expect_client();
 	shake();
 }
 
@@ -141,6 +146,41 @@ START_TEST(what_is_kept_for_a_deaf_peer_is_bounded)
 	ck_assert(own.can_read);
 	ck_assert_int_gt(stream_read(&own, scratch, sizeof(scratch)), 0);
 	ck_assert_uint_gt(own.bytes_in, heard);
+	close_pair();
+}
+END_TEST
+
+/* The first ClientHello is an honest one, but for a group that costs another round; the second says that it is as long as
+ * OpenSSL takes them. */
+START_TEST(a_second_client_hello_is_bounded_too)
+{
+	static const uint8_t header[] = {22, 3, 3, 0x40, 0, 1, 1, 0xff, 0};
+	static uint8_t record[5 + 16384];
+	size_t sent = 0;
+	int failed = 0;
+
+	expect_client();
+	ck_assert_int_eq(SSL_set1_groups_list(peer, "X448:X25519"), 1);
+	(void)SSL_do_handshake(peer);
+	bring(SIZE_MAX);
+	ck_assert_int_eq(stream_handshake(&own), -EAGAIN);
+	ck_assert_uint_gt(fetch(), 0);
+	memcpy(record, header, sizeof(header));
+	while (!failed && sent < 130000) {
+		for (size_t at = 0; at < sizeof(record); at += 4096) {
+			size_t n = sizeof(record) - at < 4096 ? sizeof(record) - at : 4096;
+			ck_assert_int_eq(send(wire, record + at, n, 0), (ssize_t)n);
+			sent += n;
+			stream_note(&own, POLLER_READ);
+			failed = stream_handshake(&own);
+			if (failed != -EAGAIN)
+				break;
+			failed = 0;
+		}
+		memset(record + 5, 0, 4);
+	}
+	ck_assert_int_eq(failed, -EBADMSG);
+	ck_assert_uint_lt(sent, 64U * 1024U);
 	close_pair();
 }
 END_TEST
@@ -236,6 +276,7 @@ int main(void)
 	tcase_add_checked_fixture(c, folder_create, folder_remove);
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, what_is_kept_for_a_deaf_peer_is_bounded);
+	tcase_add_test(c, a_second_client_hello_is_bounded_too);
 	tcase_add_test(c, what_a_deaf_peer_had_said_can_be_read);
 	tcase_add_test(c, half_a_ticket_does_not_stop_what_is_sent);
 	tcase_add_test(c, half_a_ticket_does_not_stop_the_end);
