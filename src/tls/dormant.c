@@ -26,6 +26,13 @@
 /* The least that can be an SSL: what OpenSSL allocates for it first. */
 #define SSL_LEAST_BYTES 4096U
 
+/* A sanitizer is to see each access. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_WATCHED true
+#else
+#define IS_WATCHED false
+#endif
+
 /* What is not zero, by a bit a word. */
 struct dormant {
 	uint64_t present[WORDS / 64];
@@ -130,9 +137,8 @@ static void *reserve(size_t bytes)
 
 int dormant_init(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	return -ENOTSUP; /* they are to see each access */
-#else
+	if (IS_WATCHED)
+		return -ENOTSUP;
 	long page = sysconf(_SC_PAGESIZE);
 	if (page <= 0 || PLACE_BYTES % (unsigned long)page != 0)
 		return -ENOTSUP; /* what one gives back would be its neighbours' too */
@@ -151,7 +157,6 @@ int dormant_init(void)
 	places.at = at;
 	places.next_free = next_free;
 	return 0;
-#endif
 }
 
 SSL *dormant_ssl_new(SSL_CTX *context)
