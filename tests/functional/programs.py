@@ -2,6 +2,7 @@
 """Real programs for tests, each started privately and ended by its pid."""
 import contextlib
 import glob
+import grp
 import os
 import pwd
 import re
@@ -156,6 +157,7 @@ ssl = no
 disable_plaintext_auth = no
 auth_mechanisms = plain
 default_internal_user = {internal}
+default_internal_group = {group}
 default_login_user = {login}
 mail_location = maildir:{folder}/mail
 first_valid_uid = 1
@@ -192,6 +194,7 @@ def dovecot(folder):
     os.chown(f"{folder}/mail", mail.pw_uid, mail.pw_gid)
     with open(f"{folder}/dovecot.conf", "w", encoding="ascii") as file:
         file.write(DOVECOT.format(folder=folder, port=port, uid=mail.pw_uid, gid=mail.pw_gid, internal="dovecot" if IS_ROOT else me,
+                                  group="dovecot" if IS_ROOT else grp.getgrgid(os.getegid()).gr_name,
                                   login="dovenull" if IS_ROOT else me))
     command = [find_program("dovecot"), "-F", "-c", f"{folder}/dovecot.conf"]
     with running(command, f"{folder}/dovecot.log", answers(("127.0.0.1", port))):

@@ -402,6 +402,22 @@ def test_renegotiation_is_refused(web):
     assert verdict(daemon.address("web")) == "ok"
 
 
+@pytest.mark.programs("openssl")
+def test_key_updates(web):
+    """New keys on the way, asked for and not, with an answer to each word behind them."""
+    daemon = web()
+    with subprocess.Popen(["openssl", "s_client", "-tls1_3", "-connect", daemon.address("web")], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
+        for number in range(6):
+            for word, said in ((f"word {number}\n", f"word {number}\n"), ("K\n" if number % 2 else "k\n", "KEYUPDATE\n")):
+                client.stdin.write(word)
+                client.stdin.flush()
+                while (line := client.stdout.readline()) != said:
+                    assert line, "the connection ended"
+        client.communicate("Q\n", timeout=TIMEOUT)
+    assert daemon.wait_closed().reason == "client_closed"
+
+
 def test_no_compression(web):
     """A client that offers DEFLATE is answered with none."""
     daemon = web()

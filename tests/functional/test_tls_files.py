@@ -167,8 +167,11 @@ def test_all_errors_at_once(folder, ca):
     code, _, err = run("--check", text=text, folder=folder)
     assert code == 2
     assert "did you mean connections" in err
-    if "listeners.a.tls" in err or "listeners.b.tls" in err:
-        assert "listeners.a.tls" in err and "listeners.b.tls" in err, err
+    # files are read once the file that names them is right
+    text = text.replace("connectoins", "connections")
+    code, _, err = run("--check", text=text, folder=folder)
+    assert code == 2
+    assert "listeners.a.tls" in err and "listeners.b.tls" in err, err
 
 
 def test_the_start_fails_as_the_check_does(folder, ca):
@@ -269,7 +272,7 @@ def test_expiry_is_said(usherd, ca):
         level = next(level for level, message in daemon.lines if message == match.string)
         assert level in ("warning", "error", "notice"), match.string
     daemon.wait_log(rf"{re.escape(of[-2].cert)}.*(has expired|expired|ended)")
-    assert not any(of[100].cert in message and "expire" in message for _, message in daemon.lines if _ == "warning")
+    assert not any(of[100].cert in message for level, message in daemon.lines if level in ("warning", "error"))
     assert verdict(daemon.address("web"), name="d100.test", ca=ca) == "ok"
     assert verdict(daemon.address("web"), name="d-2.test", ca=ca) == "certificate_verify_failed"
 
@@ -281,8 +284,7 @@ def test_expiry_is_not_said_again_at_each_reload(usherd, ca):
     since = daemon.mark()
     for _ in range(3):
         assert daemon.reload().ok
-    said = [message for message in daemon.log[since:] if one.cert in message and "expire" in message]
-    assert len(said) <= 3, said
+    assert not [message for message in daemon.log[since:] if one.cert in message]
 
 
 def test_not_valid_yet(usherd, ca):
