@@ -245,7 +245,9 @@ bool tls_files_outdated(const struct tls_files *files)
 		struct tls_file now = {.path = files->at[i]->path};
 		int failed = open_and_read(&now, TLS_BUNDLE_BYTES_MAX);
 		file_drop_bytes(&now);
-		if (failed || memcmp(now.digest, files->at[i]->digest, sizeof(now.digest)) != 0)
+		/* a key must not be, and it is better said now than at the next start */
+		bool opened_to_all = !failed && (now.mode & 007) && !(files->at[i]->mode & 007);
+		if (failed || opened_to_all || memcmp(now.digest, files->at[i]->digest, sizeof(now.digest)) != 0)
 			return true;
 	}
 	return false;

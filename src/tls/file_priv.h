@@ -64,7 +64,7 @@ bool tls_file_is_open_to_all(struct tls_reader *r, const struct tls_spot *spot, 
 /* Wipes and frees the files' bytes; paths and digests stay. */
 void tls_files_drop_bytes(struct tls_files *files);
 
-/* Whether one of them holds other bytes by now, or cannot be read. */
+/* Whether one of them holds other bytes by now, cannot be read, or has been opened to everybody. */
 bool tls_files_outdated(const struct tls_files *files);
 
 void tls_files_fini(struct tls_files *files);

@@ -232,6 +232,21 @@ static void note_policy(EVP_MD_CTX *policy, const struct tls_client_config *conf
 		EVP_DigestUpdate(policy, config->allow.at[i], strlen(config->allow.at[i]) + 1);
 }
 
+/* When the first of a store's CRLs is out of date; 0: it has none, or they never are. */
+static int64_t first_crl_end(X509_STORE *store)
+{
+	int64_t first = 0;
+	const STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		const X509_CRL *crl = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(all, i));
+		const ASN1_TIME *at = crl ? X509_CRL_get0_nextUpdate(crl) : NULL;
+		int64_t end = at ? tls_asn1_time(at) : 0;
+		if (end != 0 && (first == 0 || end < first))
+			first = end;
+	}
+	return first;
+}
+
 /* Reads the policy for clients to `core`, and the CAs to *store and *names. */
 static int read_policy(struct tls_reader *r, const struct tls_config *l, struct tls_core *core, X509_STORE **store,
 		       STACK_OF(X509_NAME) * *names)
@@ -257,6 +272,8 @@ static int read_policy(struct tls_reader *r, const struct tls_config *l, struct 
 		bool good = tls_identities_read(r, "client.allow", &config->allow, &core->allow);
 		if (!*store || !good)
 			failed = -EINVAL;
+		else
+			core->crls_expire = first_crl_end(*store);
 	}
 	if (EVP_DigestFinal_ex(policy, core->policy, NULL) != 1) {
 		r->no_memory = true;

@@ -49,7 +49,7 @@ unsigned tls_set_file_count(const struct tls_set *set);
 const char *tls_set_file(const struct tls_set *set, unsigned i);
 
 /* Whether what the files hold has changed since they were read, by their bytes (a digest); a file that cannot be read
- * counts as changed. Thread: main. */
+ * counts as changed, and so does one that everybody can read by now. Thread: main. */
 bool tls_set_outdated(const struct tls_set *set);
 
 /* A certificate of our own, for the log, --check and metrics. Text is borrowed from the set. */

@@ -26,6 +26,7 @@ struct tls_core {
 	struct tls_certificate *upstream_certificate; /* owned; may be NULL */
 	struct tls_identities allow;
 	uint8_t policy[TLS_DIGEST_BYTES]; /* for clients: verify mode, CAs, CRLs, allow */
+	int64_t crls_expire; /* the first of the CRLs for clients, in seconds since 1970; 0: there is none */
 	bool has_tickets;
 	EVP_CIPHER *ticket_cipher; /* ref; fetched once */
 };

@@ -176,8 +176,13 @@ static bool is_usable(struct tls_session *s, SSL_SESSION *session)
 {
 	void *data = NULL;
 	size_t n = 0;
+	int64_t now = time(NULL);
+	int64_t crls_expire = s->set->core->crls_expire;
+	/* without a CRL in force a full handshake refuses everybody, and a ticket is no way around that */
+	if (crls_expire != 0 && crls_expire < now)
+		return false;
 	return SSL_SESSION_get0_ticket_appdata(session, &data, &n) == 1 && data &&
-	       tls_ticket_fits(data, n, s->sni, time(NULL), &s->peer_expires);
+	       tls_ticket_fits(data, n, s->sni, now, &s->peer_expires);
 }
 
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t n,

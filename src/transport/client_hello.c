@@ -3,7 +3,10 @@
 
 #define RECORD_HEADER_BYTES 5
 #define MESSAGE_HEADER_BYTES 4
+#define RECORD_FIRST 20 /* the kinds of records */
 #define RECORD_HANDSHAKE 22
+#define RECORD_LAST 24
+#define SSL2_LENGTH 0x80 /* in the first byte of SSL 2's records, which OpenSSL knows */
 
 static void take_record_header(struct client_hello *h, uint8_t byte)
 {
@@ -35,4 +38,12 @@ bool client_hello_accepts(struct client_hello *h, const uint8_t *from, size_t n)
 			take_message_header(h, from[i]);
 	}
 	return h->length <= CLIENT_HELLO_MAX_BYTES;
+}
+
+bool client_hello_is_plain(const struct client_hello *h, const uint8_t *from, size_t n)
+{
+	if (h->over || h->header_seen > 0 || n == 0 || n >= RECORD_HEADER_BYTES)
+		return false;
+	bool is_record = from[0] >= RECORD_FIRST && from[0] <= RECORD_LAST;
+	return !is_record && !(from[0] & SSL2_LENGTH);
 }

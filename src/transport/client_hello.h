@@ -24,6 +24,10 @@ struct client_hello {
  * at all is none of its business. */
 bool client_hello_accepts(struct client_hello *h, const uint8_t *from, size_t n);
 
+/* Whether the first bytes that ever come, `n` of them, are no TLS, and too few for OpenSSL to say so: it waits for a whole
+ * record's header. To be asked before client_hello_accepts. */
+bool client_hello_is_plain(const struct client_hello *h, const uint8_t *from, size_t n);
+
 static inline void client_hello_accept_all(struct client_hello *h)
 {
 	h->over = true;

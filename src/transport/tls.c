@@ -158,6 +158,9 @@ WORKER_ONLY static int bio_read(BIO *bio, char *to, size_t n, size_t *got)
 		return 0;
 	}
 	*got = n < io->in_to - io->in_from ? n : io->in_to - io->in_from;
+	t->plain = client_hello_is_plain(&t->hello, io->in + io->in_from, *got);
+	if (t->plain)
+		return 0;
 	if (!client_hello_accepts(&t->hello, io->in + io->in_from, *got)) {
 		t->refused = true;
 		return 0;
@@ -272,6 +275,11 @@ WORKER_ONLY static int outcome(struct stream *s, int returned)
 	case SSL_ERROR_ZERO_RETURN:
 		return 0;
 	case SSL_ERROR_SYSCALL:
+		if (t->plain) {
+			tls_session_note(t->session, TLS_FAILURE_PLAIN, "the first bytes are not TLS");
+			add_alert(t, SSL_AD_UNEXPECTED_MESSAGE);
+			return -EBADMSG;
+		}
 		if (t->refused) {
 			tls_session_note(t->session, TLS_FAILURE_PROTOCOL, "the ClientHello is longer than 16 KiB");
 			add_alert(t, SSL_AD_ILLEGAL_PARAMETER);

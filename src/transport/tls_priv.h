@@ -55,6 +55,7 @@ struct tls_layer {
 	bool spoke : 1;	     /* something was sent */
 	bool end_made : 1;   /* our close_notify was made */
 	bool refused : 1;    /* the ClientHello was not for OpenSSL to see */
+	bool plain : 1;	     /* nor were the first bytes, which are no TLS */
 };
 
 /* Before the SSL is used in whatever way. */

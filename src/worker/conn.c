@@ -372,6 +372,7 @@ void conn_free_dead(struct worker *w)
 		account_unref(c->account);
 		tls_set_unref(c->tls);
 		config_unref(c->config);
+		free(c->upstream_error);
 		free(c);
 	}
 }

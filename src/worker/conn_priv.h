@@ -52,6 +52,7 @@ struct conn {
 	struct tls_set *tls;			/* ref; NULL: no TLS on either side */
 	struct dial *dial;			/* owned; in CONN_DIAL */
 	const struct endpoint *upstream_at;	/* borrowed from config; NULL: never connected */
+	char *upstream_error;			/* owned: why TLS with the upstream failed; NULL: it did not */
 	struct peer_addr upstream_peer;		/* the address of it that answered */
 
 	struct peer_addr peer;

@@ -44,11 +44,24 @@ WORKER_ONLY static void finish_deaf(struct conn *c)
 	conn_finish(c, lost ? CLOSE_upstream_unread : CLOSE_upstream_closed);
 }
 
+/* The upstream has ended, the client has all of it and our end, and closes without a word of its own, as many do. It is no
+ * error; but whether it had more to say is not known, so the upstream does not see a clean end. */
+WORKER_ONLY static bool left_in_silence(const struct conn *c, int error)
+{
+	return error == -ENODATA && c->upstream.stream.read_ended && c->client.stream.end_sent &&
+	       stream_is_out(&c->client.stream) && stream_unconfirmed(&c->client.stream) == 0;
+}
+
 /* client -> upstream. Returns false when the connection was closed. */
 WORKER_ONLY static bool pump_up(struct conn *c, enum relay_result *result)
 {
 	int error = 0;
 	*result = relay_pump(&c->client.stream, &c->upstream.stream, c->worker->scratch, RELAY_A_TURN, &error);
+	if (*result == RELAY_FROM_FAILED && left_in_silence(c, error)) {
+		stream_close(&c->upstream.stream, true);
+		conn_close(c, CLOSE_upstream_closed);
+		return false;
+	}
 	if (*result == RELAY_FROM_FAILED) {
 		conn_fail(c, error);
 		return false;

@@ -118,6 +118,8 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 		.client_tls = tls_facts_of(&c->client.stream, &subject[0]),
 		.upstream_tls = tls_facts_of(&c->upstream.stream, &subject[1]),
 	};
+	if (c->upstream_error)
+		facts.upstream_tls.error = c->upstream_error;
 	close_record_write(&facts);
 }
 

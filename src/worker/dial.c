@@ -165,8 +165,25 @@ WORKER_ONLY static void report_failure(const struct dial *d, const char *what)
 	log_submit(&r, "%s: connect %s: %s", c->listener->name, where.at, what);
 }
 
+/* What the close record says of the last attempt: who the upstream was, if it was connected, and what was wrong with its
+ * TLS; NULL: nothing. */
+WORKER_ONLY static void note_upstream(struct dial *d, const char *tls_error)
+{
+	struct conn *c = d->conn;
+	free(c->upstream_error);
+	c->upstream_error = tls_error ? strdup(tls_error) : NULL;
+	c->upstream_at = NULL;
+	if (!tls_error)
+		return;
+	struct netaddr address;
+	current_address(d, &address);
+	c->upstream_at = d->at;
+	peer_addr_from(&c->upstream_peer, &address);
+}
+
 WORKER_ONLY static void attempt_failed(struct dial *d, int error)
 {
+	note_upstream(d, NULL);
 	stream_close(&d->conn->upstream.stream, true);
 	d->last = reason_of(error);
 	report_failure(d, error == -EAGAIN ? "its backlog is full" : strerror(-error));
@@ -192,6 +209,7 @@ WORKER_ONLY static void handshake_failed(struct dial *d, int error)
 	else if (error == -EBADMSG && tls_session_failure(session) == TLS_FAILURE_UNTRUSTED)
 		d->last = CLOSE_upstream_untrusted;
 	report_failure(d, what.at);
+	note_upstream(d, why);
 	/* the alert that says why goes before the end, as far as the kernel takes it now */
 	(void)!stream_end(&c->upstream.stream);
 	stream_close(&c->upstream.stream, false);
@@ -247,6 +265,7 @@ WORKER_ONLY static int try_address(struct dial *d)
 WORKER_ONLY static void succeed(struct dial *d)
 {
 	struct conn *c = d->conn;
+	note_upstream(d, NULL);
 	struct netaddr address;
 	current_address(d, &address);
 	c->upstream_at = d->at;

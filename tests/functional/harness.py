@@ -25,7 +25,7 @@ CLOSED = re.compile(
     r"(?P<bytes_out>[\d.]+ \w+) out(?P<sides>.*) \((?P<reason>\w+)\)$"
 )
 # what TLS says of the client, the upstream, what TLS says of it
-CLOSED_SIDES = re.compile(r"(?:, (?!to )(?P<tls>.+?))?(?:, to (?P<upstream>\S+?)(?:, (?P<upstream_tls>.+))?)?")
+CLOSED_SIDES = re.compile(r"(?:, (?!to )(?P<tls>.+?))?(?:, to (?P<upstream>\S+?(?: \(\S+\))?)(?:, (?P<upstream_tls>.+))?)?")
 CLOSE_REASON = re.compile(r'^CLOSE_REASON\((\w+), \d, \w+,\s+((?:"[^"]*"\s*)+)\)', re.M)
 # the text of each reason
 REASONS = {

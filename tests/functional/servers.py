@@ -131,6 +131,14 @@ def notes_end(sock, server):
         server.add("truncated")
 
 
+def answers_then_notes_end(sock, server):
+    """Answers what comes first, ends its own side, then as notes_end."""
+    sock.recv(65536)
+    sock.sendall(b"answer")
+    sock.shutdown(socket.SHUT_WR)
+    notes_end(sock, server)
+
+
 def hang(_sock, server):
     server.stopping.wait()
 

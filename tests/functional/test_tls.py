@@ -342,6 +342,20 @@ def test_truncation_after_close_notify_is_none(usherd, serve, ca):
     assert daemon.wait_closed().reason in ("client_closed", "upstream_closed")
 
 
+def test_silence_after_the_whole_answer_is_no_truncation(usherd, serve, ca):
+    """Many clients close without close_notify once they have all; but the upstream sees no clean end."""
+    upstream = serve(servers.answers_then_notes_end)
+    daemon = usherd({"web": listener(proxy(upstream.address), tls=tls(ca.issue()))})
+    sock = tls_connect(daemon.address("web"), ca=ca)
+    sock.sendall(b"question")
+    assert read_all(sock) == b"answer"
+    sock.truncate()
+    record = daemon.wait_closed()
+    assert record.reason == "upstream_closed" and record.bytes_out == "6 B"
+    upstream.wait(lambda s: s.values["reset"] + s.values["end"])
+    assert upstream.values["reset"] == 1
+
+
 def test_truncation_with_an_answer_under_way(usherd, serve, ca):
     upstream = serve(servers.source(64 << 20))
     daemon = usherd({"web": listener(proxy(upstream.address), tls=tls(ca.issue()))})

@@ -517,7 +517,6 @@ def test_close_record_in_the_journal(usherd, serve, journal, ca):
 
 @pytest.mark.root
 @pytest.mark.programs("unshare", "mount")
-@pytest.mark.xfail(strict=True, reason="of an upstream whose handshake failed nothing is in the close record")
 def test_a_failed_handshake_in_the_journal(usherd, serve, journal, ca, folder):
     upstream = serve(tls_server(servers.echo, server_context(local(Authority(folder, "Other CA")))))
     usherd({"web": to(upstream, ca)}, start_options=journal.start_options)

@@ -338,6 +338,10 @@ START_TEST(a_set_knows_when_its_files_have_changed)
 	ck_assert(tls_set_outdated(set));
 	made_write_certificate(&good, "good.crt", "w");
 	ck_assert(!tls_set_outdated(set));
+	ck_assert_int_eq(chmod("good.key", 0644), 0);
+	ck_assert(tls_set_outdated(set)); /* the next start would refuse it */
+	ck_assert_int_eq(chmod("good.key", 0600), 0);
+	ck_assert(!tls_set_outdated(set));
 	unlink("good.key");
 	ck_assert(tls_set_outdated(set));
 	tls_set_unref(set);

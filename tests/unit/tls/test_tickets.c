@@ -6,6 +6,7 @@
 
 #include "../suite.h"
 #include "pair.h"
+#include "tls/set_priv.h"
 #include "tls/tickets_priv.h"
 
 static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
@@ -184,6 +185,25 @@ START_TEST(a_revoked_client_does_not_resume)
 }
 END_TEST
 
+/* With a CRL that is out of date a full handshake lets nobody in: a ticket is no way around that. */
+START_TEST(nobody_resumes_without_a_crl_in_force)
+{
+	int version = versions[_i];
+	struct listener_config l = with_policy();
+	made_write_crl(&ca, NULL, DAY, "ca.crl");
+	l.tls.client.crl = list_of("ca.crl", NULL);
+	struct tls_set *set = set_of(&l, tickets);
+	SSL_SESSION *session = first_visit(set, version, "a.example");
+	ck_assert_int_gt(set->core->crls_expire, time(NULL) + DAY - 60);
+	ck_assert_int_le(set->core->crls_expire, time(NULL) + DAY);
+	ck_assert(resumes(set, version, "a.example", session, NULL));
+	set->core->crls_expire = time(NULL) - 1;
+	ck_assert(!resumes(set, version, "a.example", session, NULL));
+	SSL_SESSION_free(session);
+	tls_set_unref(set);
+}
+END_TEST
+
 START_TEST(three_generations_are_taken)
 {
 	int version = versions[_i];
@@ -301,6 +321,7 @@ int main(void)
 	tcase_add_loop_test(c, a_reload_keeps_tickets, 0, 2);
 	tcase_add_loop_test(c, another_policy_takes_no_old_tickets, 0, 10);
 	tcase_add_loop_test(c, a_revoked_client_does_not_resume, 0, 2);
+	tcase_add_loop_test(c, nobody_resumes_without_a_crl_in_force, 0, 2);
 	tcase_add_loop_test(c, three_generations_are_taken, 0, 2);
 	tcase_add_loop_test(c, without_rotation_nothing_resumes, 0, 2);
 	tcase_add_loop_test(c, a_resumed_session_knows_its_client, 0, 2);

@@ -80,6 +80,22 @@ START_TEST(later_bytes_are_not_looked_at)
 }
 END_TEST
 
+START_TEST(a_few_bytes_that_are_no_tls_are_told)
+{
+	const struct client_hello first = {0};
+	struct client_hello later = {0};
+	ck_assert(client_hello_is_plain(&first, (const uint8_t *)"\r\n", 2));
+	ck_assert(client_hello_is_plain(&first, (const uint8_t *)"x", 1));
+	ck_assert(!client_hello_is_plain(&first, (const uint8_t *)"GET /", 5)); /* OpenSSL knows better words */
+	ck_assert(!client_hello_is_plain(&first, (const uint8_t *)"\x16", 1));
+	ck_assert(!client_hello_is_plain(&first, (const uint8_t *)"\x15\x03", 2));
+	ck_assert(!client_hello_is_plain(&first, (const uint8_t *)"\x80", 1));
+	ck_assert(!client_hello_is_plain(&first, NULL, 0));
+	ck_assert(client_hello_accepts(&later, (const uint8_t *)"\x16", 1));
+	ck_assert(!client_hello_is_plain(&later, (const uint8_t *)"x", 1));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("client_hello");
@@ -89,6 +105,7 @@ int main(void)
 	tcase_add_test(tc, nothing_is_said_before_the_length_is_known);
 	tcase_add_test(tc, what_is_no_handshake_is_left_to_others);
 	tcase_add_test(tc, later_bytes_are_not_looked_at);
+	tcase_add_test(tc, a_few_bytes_that_are_no_tls_are_told);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }
