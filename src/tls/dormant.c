@@ -131,7 +131,9 @@ static void *reallocate(void *p, size_t n, const char *file UNUSED, int line UNU
 
 static void *reserve(size_t bytes)
 {
+	// cppcheck-suppress invalidFunctionArg
 	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	// cppcheck-suppress memleak
 	return at == MAP_FAILED ? NULL : at;
 }
 

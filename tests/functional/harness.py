@@ -188,6 +188,8 @@ class Usherd:
         if text is not None:
             self.path.write_text(text)
         self.lines = []  # (level, message)
+        self.lines_read = 0  # of them, for close records
+        self.records = []
         self.raw = []  # lines as they came
         self.addresses = {}
         self.changed = threading.Condition()
@@ -283,9 +285,12 @@ class Usherd:
                     raise AssertionError(f"no log line matches {pattern.pattern!r} ({why}):\n" + self.tail())
                 self.changed.wait(left)
 
-    def close_records(self, listener=None, reason=None):
-        found = []
-        for message in self.log:
+    def _read_records(self):
+        """Each line is read once: there may be tens of thousands, and they are asked for again and again."""
+        with self.changed:
+            lines = self.lines[self.lines_read :]
+            self.lines_read += len(lines)
+        for _, message in lines:
             match = CLOSED.match(message)
             if not match:
                 continue
@@ -294,9 +299,11 @@ class Usherd:
             sides = CLOSED_SIDES.fullmatch(record.sides.removesuffix(f": {record.text}"))
             assert record.sides.endswith(record.text) and sides, message
             record.update(sides.groupdict())
-            if listener in (None, record.listener) and reason in (None, record.reason):
-                found.append(record)
-        return found
+            self.records.append(record)
+
+    def close_records(self, listener=None, reason=None):
+        self._read_records()
+        return [r for r in self.records if listener in (None, r.listener) and reason in (None, r.reason)]
 
     def wait_closed(self, reason=None, count=1, listener=None):
         """Waits for `count` close records of this kind and returns the last of them."""

@@ -34,8 +34,8 @@ END_TEST
 
 START_TEST(an_account_begins_empty)
 {
-	/* whatever was in that memory before */
-	ck_assert_int_eq(mallopt(M_PERTURB, 0x5a), 1);
+	/* whatever was in that memory before; a sanitizer's malloc has its own way to see to that */
+	(void)mallopt(M_PERTURB, 0x5a);
 	struct account *a = account_create();
 	ck_assert_uint_eq(atomic_load(&a->open), 0);
 	ck_assert_uint_eq(atomic_load(&a->handshakes), 0);
