@@ -78,9 +78,9 @@ static const struct option_row client_options[] = {
 		.offset = offsetof(struct tls_client_config, crl),
 		.maximum = FILES_MAX,
 		.change = CHANGE_RELOAD,
-		.help = "PEM files with the authorities' lists of revoked certificates. When it is given, the list of "
-			"the authority that signed a client's certificate must be among them and not be out of date, "
-			"else the client is refused. When it is empty nothing counts as revoked; set it when your "
+		.help = "Files with the authorities' lists of revoked certificates, PEM or DER. When it is given, the "
+			"list of the authority that signed a client's certificate must be among them and not be out of "
+			"date, else the client is refused. When it is empty nothing counts as revoked; set it when your "
 			"authority publishes such lists.",
 	},
 	{
@@ -320,9 +320,9 @@ static const struct option_row upstream_options[] = {
 		.offset = offsetof(struct tls_upstream_config, crl),
 		.maximum = FILES_MAX,
 		.change = CHANGE_RELOAD,
-		.help = "PEM files with the authorities' lists of revoked certificates. When it is given, the list of "
-			"the authority that signed the upstream's certificate must be among them and not be out of "
-			"date, else the upstream is not used. When it is empty nothing counts as revoked; set it when "
+		.help = "Files with the authorities' lists of revoked certificates, PEM or DER. When it is given, the "
+			"list of the authority that signed the upstream's certificate must be among them and not be "
+			"out of date, else the upstream is not used. When it is empty nothing counts as revoked; set it when "
 			"your authority publishes such lists.",
 	},
 	{
