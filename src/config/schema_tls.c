@@ -80,7 +80,8 @@ static const struct option_row client_options[] = {
 		.change = CHANGE_RELOAD,
 		.help = "Files with the authorities' lists of revoked certificates, PEM or DER. When it is given, the "
 			"list of the authority that signed a client's certificate must be among them and not be out of "
-			"date, else the client is refused. When it is empty nothing counts as revoked; set it when your "
+			"date, else the client is refused. When it is empty nothing counts as revoked; set it when "
+			"your "
 			"authority publishes such lists.",
 	},
 	{
@@ -322,7 +323,8 @@ static const struct option_row upstream_options[] = {
 		.change = CHANGE_RELOAD,
 		.help = "Files with the authorities' lists of revoked certificates, PEM or DER. When it is given, the "
 			"list of the authority that signed the upstream's certificate must be among them and not be "
-			"out of date, else the upstream is not used. When it is empty nothing counts as revoked; set it when "
+			"out of date, else the upstream is not used. When it is empty nothing counts as revoked; set "
+			"it when "
 			"your authority publishes such lists.",
 	},
 	{
