@@ -620,18 +620,20 @@ START_TEST(who_asks_for_new_keys_and_takes_none_has_to_wait)
 	ck_assert_uint_le(end.stream.sealed, sealed);
 	ck_assert_uint_eq(stream_unconfirmed(&end.stream), 0);
 
-	/* it takes them after all: everything goes on */
+	/* they are taken from the kernel after all: everything that has come meanwhile goes on. The peer's OpenSSL cannot do
+	 * it: it reads nothing while it cannot write, and both would wait for ever */
 	size_t after = 0;
-	while (after < 1000) {
-		ssize_t got = peer_read(&peer, scratch, 100);
-		ck_assert_int_eq(got, -EAGAIN);
-		got = stream_flush(&end.stream);
-		ck_assert(got == 0 || got == -EAGAIN);
-		if ((got = stream_read(&end.stream, scratch, 100)) > 0)
+	while (after < 100) {
+		while (recv(peer.fd, scratch, STREAM_HELD_MAX_BYTES, 0) > 0)
+			;
+		int failed = stream_flush(&end.stream);
+		ck_assert(failed == 0 || failed == -EAGAIN);
+		ssize_t got = stream_read(&end.stream, scratch, 100);
+		ck_assert(got > 0 || got == -EAGAIN);
+		if (got > 0)
 			after += (size_t)got;
 		else
 			await();
-		ask_for_keys(UINT_MAX, 1);
 	}
 }
 END_TEST
