@@ -80,6 +80,10 @@ def test_a_reader_that_stops_holds_nobody(usherd):
         with connect(daemon.address("web")) as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert ask(sock) == b"hello"
+    # each worker has come to the end of what waited for it: new ones are spread over them, and stand behind all others
+    last = [daemon.connect("web") for _ in range(8)]
+    for other in last * 2:
+        assert ask(other) == b"hello"
     daemon.reading.set()
     daemon.wait_log(r"(?i)\b\d+ .*lost")
     assert ask(daemon.connect("web")) == b"hello"
