@@ -108,8 +108,8 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libusher.a
 	$(say) LD $@
 	$(Q)$(CC) -fsanitize=fuzzer $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
-# the load of a benchmark
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o
+# the load of a benchmark, or one of a part
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libusher.a
 	$(say) LD $@
 	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
@@ -167,7 +167,7 @@ functional: all ## the functional tests; PYTEST_ARGS='-k reload' picks some
 	@PYTHON='$(PYTHON)' tests/run $(BUILD) functional
 
 .PHONY: bench-bins
-bench-bins: $(BENCH_BINS) ## what tests/bench/compare-tls makes load with
+bench-bins: $(BENCH_BINS) ## what tests/bench/compare-tls makes load with, and measures of single parts
 
 .PHONY: fuzz fuzz-bins
 fuzz-bins: $(FUZZ_BINS)

@@ -269,5 +269,6 @@ void file_watch_fini(struct file_watch *w)
 	timer_stop(&w->look);
 	forget_inotify(w);
 	free_paths(w->paths, w->path_count);
-	*w = (struct file_watch){.fd = -1};
+	/* an event of it may have been waited for, and not be dispatched yet */
+	*w = (struct file_watch){.fd = -1, .watch.ready = told};
 }

@@ -76,6 +76,12 @@ size_t socket_unsent(int fd)
 	return ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes < 0 ? 0 : (size_t)bytes;
 }
 
+size_t socket_unread(int fd)
+{
+	int bytes = 0;
+	return ioctl(fd, SIOCINQ, &bytes) < 0 || bytes < 0 ? 0 : (size_t)bytes;
+}
+
 int socket_take_error(int fd)
 {
 	int error = 0;

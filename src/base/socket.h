@@ -10,6 +10,10 @@
 #include "base/attr.h"
 #include "base/netaddr.h"
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* newer than the headers */
+#endif
+
 /* Listening sockets hand all of these down to the sockets that they accept. */
 struct socket_options {
 	bool nodelay;
@@ -40,6 +44,9 @@ void socket_reset_at_close(int fd);
 
 /* How much of TCP's sequence the peer has not confirmed yet: bytes, and the end as one more. */
 size_t socket_unsent(int fd);
+
+/* How many bytes wait to be read; an end counts for none. */
+size_t socket_unread(int fd);
 
 /* The socket's pending error, cleared, as -errno; 0: none. */
 int socket_take_error(int fd);

@@ -2,6 +2,7 @@
 #include "report/counters.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/must.h"
 
@@ -10,10 +11,8 @@ struct account *account_create(void)
 	struct account *a = aligned_alloc(_Alignof(struct account), sizeof(*a));
 	if (a == NULL)
 		return NULL;
-	atomic_init(&a->open, 0);
-	atomic_init(&a->handshakes, 0);
+	memset(a, 0, sizeof(*a));
 	atomic_init(&a->refs, 1);
-	a->admitted = 0;
 	return a;
 }
 
