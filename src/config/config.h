@@ -13,6 +13,8 @@
 
 #include "base/attr.h"
 #include "base/role.h"
+#include "base/text.h"
+#include "config/door_config.h"
 #include "config/endpoint.h"
 #include "config/errors.h"
 #include "config/option.h"
@@ -26,16 +28,14 @@ struct keepalive_config {
 	int count;
 };
 
-struct limits_config {
-	int connections; /* at once; 0: as many as descriptors allow */
-	int handshakes;	 /* of TLS, under way at once; 0: as many as there are connections */
-};
-
 struct timeouts_config {
 	uint64_t idle_ms; /* 0: never */
 	uint64_t connect_ms;
 	uint64_t handshake_ms;
 	uint64_t linger_ms;
+	uint64_t first_byte_ms;	  /* 0: never */
+	uint64_t lifetime_ms;	  /* 0: never */
+	struct rate minimum_rate; /* bytes that a client must take while some are held for it; amount 0: any */
 };
 
 /* The values of `unix`, for UNIX sockets that the listener makes. */
@@ -64,6 +64,9 @@ struct listener_config {
 	struct timeouts_config timeouts;
 	struct unix_config unix_socket;
 	struct tls_config tls;
+	struct access_config access;
+	struct bandwidth_config bandwidth;
+	struct ban_config ban;
 
 	unsigned service;     /* index into the services given to config_load */
 	void *service_values; /* owned: the struct of that service's option group */
@@ -81,9 +84,11 @@ struct config {
 	int workers; /* 0: one a CPU */
 	const char *user;
 	const char *group;
+	const char *state_directory; /* NULL: systemd's */
 	uint64_t drain_timeout_ms;
 	int log_level; /* as enum log_level in report/log.h; the choice's index is the level */
 	struct resolver_config resolver;
+	struct door_config door;
 
 	struct listener_config *listeners; /* owned, in the file's order */
 	unsigned listener_count;
@@ -123,6 +128,14 @@ unsigned config_diff(const struct config *from, const struct config *to, const s
 
 /* The listener of this name, or NULL. Borrowed from `c`. */
 const struct listener_config *config_find_listener(const struct config *c, const char *name);
+
+/* Where an option stands in the file, by its path: "door.deny", "listeners.web.limits.per_source"; for a list or a group,
+ * where that begins. False: it does not stand there, so that its default counts. The file's name is borrowed from `c`. */
+bool config_option_place(const struct config *c, const char *path, struct config_place *to);
+
+/* Adds the value of an option in effect as the log has it: "50", "20/s burst 40", "not set". False: there is no
+ * such option, or it is a service's. */
+bool config_option_add_text(struct text *t, const struct config *c, const char *path);
 
 /* How roff, the manual's language, writes a character that it would take for markup; NULL for all others. */
 const char *config_manual_escape(char c);

@@ -89,6 +89,10 @@ static const char *type_name(enum option_type type)
 		return "size";
 	case OPTION_DURATION:
 		return "duration";
+	case OPTION_RATE:
+		return "rate";
+	case OPTION_BYTE_RATE:
+		return "byte rate";
 	case OPTION_STRING:
 		return "text";
 	case OPTION_MODE:

@@ -13,15 +13,17 @@
 
 /* The type of an option's value, and of the field at its offset. */
 enum option_type {
-	OPTION_BOOL,	 /* bool: true, false */
-	OPTION_INT,	 /* int: a bare integer */
-	OPTION_SIZE,	 /* uint64_t bytes: "64KiB", "10MB", "512B" */
-	OPTION_DURATION, /* uint64_t milliseconds: "500ms", "10s", "5min", "2h", "1d", and sums: "1h 30min" */
-	OPTION_STRING,	 /* const char *: text; NULL when not set and without a default */
-	OPTION_MODE,	 /* int: a file mode as octal text, "0660" */
-	OPTION_CHOICE,	 /* int: one of `choices` ("a|b|c"), by index */
-	OPTION_LIST,	 /* struct option_list: strings; one string alone is a list of one */
-	OPTION_GROUP,	 /* a struct of its own at the offset, described by `group` */
+	OPTION_BOOL,	  /* bool: true, false */
+	OPTION_INT,	  /* int: a bare integer */
+	OPTION_SIZE,	  /* uint64_t bytes: "64KiB", "10MB", "512B" */
+	OPTION_DURATION,  /* uint64_t milliseconds: "500ms", "10s", "5min", "2h", "1d", and sums: "1h 30min" */
+	OPTION_RATE,	  /* struct rate: "20/s", "100/min burst 50"; "0/s" is no limit */
+	OPTION_BYTE_RATE, /* struct rate of bytes: "1MiB/s", "512KiB/s burst 4MiB"; "0/s" is no limit */
+	OPTION_STRING,	  /* const char *: text; NULL when not set and without a default */
+	OPTION_MODE,	  /* int: a file mode as octal text, "0660" */
+	OPTION_CHOICE,	  /* int: one of `choices` ("a|b|c"), by index */
+	OPTION_LIST,	  /* struct option_list: strings; one string alone is a list of one */
+	OPTION_GROUP,	  /* a struct of its own at the offset, described by `group` */
 };
 
 /* What it takes for a changed value to count. */

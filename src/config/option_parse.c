@@ -103,6 +103,23 @@ static void add_expected(struct text *t, const struct option_row *o)
 	}
 }
 
+/* The unit that a bare number most likely stands for; NULL when the type has none. */
+static const char *unit_of(enum option_type type)
+{
+	switch (type) {
+	case OPTION_SIZE:
+		return "B";
+	case OPTION_DURATION:
+		return "s";
+	case OPTION_RATE:
+		return "/s";
+	case OPTION_BYTE_RATE:
+		return "B/s";
+	default:
+		return NULL;
+	}
+}
+
 static void wrong_type(struct option_parse *p, const struct option_row *o, const config_setting_t *setting)
 {
 	struct config_place place = option_parse_place(p, setting);
@@ -114,9 +131,8 @@ static void wrong_type(struct option_parse *p, const struct option_row *o, const
 		int number = config_setting_get_int(setting);
 		if (o->type == OPTION_MODE)
 			text_printf(&t, "%d is a number; a mode is text: write \"%04d\"", number, number);
-		else if (o->type == OPTION_SIZE || o->type == OPTION_DURATION)
-			text_printf(&t, "%d has no unit; write \"%d%s\"", number, number,
-				    o->type == OPTION_SIZE ? "B" : "s");
+		else if (unit_of(o->type))
+			text_printf(&t, "%d has no unit; write \"%d%s\"", number, number, unit_of(o->type));
 		if (t.length > 0) {
 			option_parse_error(p, place, o->name, "%s", t.at);
 			return;
@@ -231,6 +247,8 @@ static void parse_value(struct option_parse *p, const struct option_row *o, void
 		break;
 	case OPTION_SIZE:
 	case OPTION_DURATION:
+	case OPTION_RATE:
+	case OPTION_BYTE_RATE:
 	case OPTION_STRING:
 	case OPTION_MODE:
 	case OPTION_CHOICE:

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/must.h"
+#include "config/rate_value.h"
 #include "config/value.h"
 
 void *option_field(const struct option_row *o, void *values)
@@ -25,6 +26,17 @@ static int as_int(const struct option_row *o, const void *values)
 static uint64_t as_number(const struct option_row *o, const void *values)
 {
 	return *(const uint64_t *)option_field_const(o, values);
+}
+
+static const struct rate *as_rate(const struct option_row *o, const void *values)
+{
+	return option_field_const(o, values);
+}
+
+/* Of an option that is a rate. */
+static enum rate_kind kind_of(const struct option_row *o)
+{
+	return o->type == OPTION_BYTE_RATE ? RATE_BYTES : RATE_COUNT;
 }
 
 static bool as_bool(const struct option_row *o, const void *values)
@@ -53,6 +65,10 @@ const char *option_type_expected(enum option_type type)
 		return "a size as text, \"64KiB\"";
 	case OPTION_DURATION:
 		return "a duration as text, \"10s\"";
+	case OPTION_RATE:
+		return "a rate as text, \"20/s\"";
+	case OPTION_BYTE_RATE:
+		return "a rate of bytes as text, \"1MiB/s\"";
 	case OPTION_STRING:
 		return "text in quotes";
 	case OPTION_MODE:
@@ -98,6 +114,8 @@ void option_add_range(struct text *t, const struct option_row *o)
 		value_add_choices(t, o->choices);
 		break;
 	case OPTION_BOOL:
+	case OPTION_RATE:
+	case OPTION_BYTE_RATE:
 	case OPTION_STRING:
 	case OPTION_GROUP:
 		break;
@@ -177,6 +195,9 @@ int option_set(const struct option_row *o, void *values, const char *text, struc
 	case OPTION_SIZE:
 	case OPTION_DURATION:
 		return set_number(o, field, text, why);
+	case OPTION_RATE:
+	case OPTION_BYTE_RATE:
+		return rate_value_parse(field, kind_of(o), text, why);
 	case OPTION_STRING:
 		if (text[0] == '\0' && !o->may_be_empty) {
 			text_add(why, "is empty; leave the option out instead");
@@ -209,6 +230,13 @@ bool option_equal(const struct option_row *o, const void *a, const void *b)
 	case OPTION_SIZE:
 	case OPTION_DURATION:
 		return as_number(o, a) == as_number(o, b);
+	case OPTION_RATE:
+	case OPTION_BYTE_RATE: {
+		const struct rate *rate_a = as_rate(o, a);
+		const struct rate *rate_b = as_rate(o, b);
+		return rate_a->amount == rate_b->amount && rate_a->period_ms == rate_b->period_ms &&
+		       rate_a->burst == rate_b->burst;
+	}
 	case OPTION_STRING:
 		return strings_equal(as_string(o, a), as_string(o, b));
 	case OPTION_LIST: {
@@ -256,6 +284,10 @@ static void add_plain(struct text *t, const struct option_row *o, const void *va
 		break;
 	case OPTION_DURATION:
 		value_add_duration(t, as_number(o, values));
+		break;
+	case OPTION_RATE:
+	case OPTION_BYTE_RATE:
+		rate_value_add(t, kind_of(o), as_rate(o, values));
 		break;
 	case OPTION_MODE:
 		value_add_mode(t, as_int(o, values));

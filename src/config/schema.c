@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "config/schema.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "config/schema_priv.h"
 
-/* Adds an error about one option of a group. */
-static void add_error(struct config_errors *errors, struct config_place place, const char *path, const char *name,
-		      const char *what)
+void schema_wrong(struct config_errors *errors, struct config_place place, const char *path, const char *name,
+		  const char *format, ...)
 {
-	char buffer[128];
-	struct text t;
+	char path_buffer[256], what_buffer[512];
+	struct text whole_path, what;
+	va_list args;
 
-	text_init(&t, buffer, sizeof(buffer));
-	text_printf(&t, "%s.%s", path, name);
-	config_errors_add(errors, place, t.at, "%s", what);
+	text_init(&whole_path, path_buffer, sizeof(path_buffer));
+	text_printf(&whole_path, "%s.%s", path, name);
+	text_init(&what, what_buffer, sizeof(what_buffer));
+	va_start(args, format);
+	text_vprintf(&what, format, args);
+	va_end(args);
+	config_errors_add(errors, place, whole_path.at, "%s", what.at);
 }
 
 static void check_resolver(void *values, const char *path, struct config_place place, struct config_errors *errors)
@@ -26,14 +31,11 @@ static void check_resolver(void *values, const char *path, struct config_place p
 		const char *why;
 		if (endpoint_parse_server(&address, resolver->servers.at[i], &why) == 0)
 			continue;
-		char buffer[512];
-		struct text what;
-		text_init(&what, buffer, sizeof(buffer));
-		text_printf(&what, "\"%.100s\": %s", resolver->servers.at[i], why);
-		add_error(errors, resolver->servers.places[i], path, "servers", what.at);
+		schema_wrong(errors, resolver->servers.places[i], path, "servers", "\"%.100s\": %s",
+			     resolver->servers.at[i], why);
 	}
 	if (resolver->ttl_min_ms > resolver->ttl_max_ms)
-		add_error(errors, place, path, "ttl_min", "is greater than ttl_max");
+		schema_wrong(errors, place, path, "ttl_min", "is greater than ttl_max");
 }
 
 static const struct option_row resolver_options[] = {
@@ -139,6 +141,16 @@ static const struct option_row global_options[] = {
 			"own group.",
 	},
 	{
+		.name = "state_directory",
+		.type = OPTION_STRING,
+		.offset = offsetof(struct config, state_directory),
+		.change = CHANGE_RESTART,
+		.help = "The folder in which usherd keeps what outlives a restart: the bans. It must be there, and "
+			"belong to the user that usherd runs as. When it is not set it is the one that systemd makes "
+			"for StateDirectory= in the unit, and without that nothing is kept. Set it when usherd is not "
+			"started by systemd.",
+	},
+	{
 		.name = "drain_timeout",
 		.type = OPTION_DURATION,
 		.offset = offsetof(struct config, drain_timeout_ms),
@@ -167,6 +179,12 @@ static const struct option_row global_options[] = {
 		.type = OPTION_GROUP,
 		.offset = offsetof(struct config, resolver),
 		.group = &resolver_group,
+	},
+	{
+		.name = "door",
+		.type = OPTION_GROUP,
+		.offset = offsetof(struct config, door),
+		.group = &schema_door,
 	},
 };
 

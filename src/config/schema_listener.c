@@ -2,6 +2,7 @@
 /* The options of a listener. */
 #include <stddef.h>
 
+#include "config/rate_value.h"
 #include "config/schema_priv.h"
 
 /* What the kernel counts in seconds. */
@@ -82,43 +83,14 @@ static const struct option_group keepalive_group = {
 	.check = check_keepalive,
 };
 
-static const struct option_row limits_options[] = {
-	{
-		.name = "connections",
-		.type = OPTION_INT,
-		.offset = offsetof(struct limits_config, connections),
-		.minimum = 0,
-		.maximum = 1000000,
-		.fallback = "0",
-		.unit = "connections",
-		.change = CHANGE_RELOAD,
-		.help = "How many connections this listener holds at once; further ones are turned away. 0 sets no "
-			"limit but the number "
-			"of descriptors that the process may open. Set it when the service behind cannot bear more, or "
-			"so that one "
-			"listener cannot take the descriptors of all.",
-	},
-	{
-		.name = "handshakes",
-		.type = OPTION_INT,
-		.offset = offsetof(struct limits_config, handshakes),
-		.minimum = 0,
-		.maximum = 1000000,
-		.fallback = "1000",
-		.unit = "handshakes",
-		.change = CHANGE_RELOAD,
-		.help = "How many TLS handshakes this listener has under way at once; further connections wait in the "
-			"backlog until one is done. 0 sets no limit. Each holds up to 60 KiB while it lasts, which "
-			"strangers can make last until timeouts.handshake: lower it where memory is short, raise it "
-			"where many clients far away come at the same moment. Without tls it has no effect.",
-	},
-};
+static void check_timeouts(void *values, const char *path, struct config_place place, struct config_errors *errors)
+{
+	const struct rate *least = &((const struct timeouts_config *)values)->minimum_rate;
 
-static const struct option_group limits_group = {
-	.name = "limits",
-	.help = "How much this listener takes in.",
-	OPTIONS(limits_options),
-};
+	if (least->amount > 0 && least->burst != rate_value_default_burst(RATE_BYTES, least->amount, least->period_ms))
+		schema_wrong(errors, place, path, "minimum_rate",
+			     "has a burst, but is an average; leave the burst out");
+}
 
 static const struct option_row timeouts_options[] = {
 	{
@@ -172,12 +144,52 @@ static const struct option_row timeouts_options[] = {
 			"connection and "
 			"lose that. \"0s\" closes at once.",
 	},
+	{
+		.name = "first_byte",
+		.type = OPTION_DURATION,
+		.offset = offsetof(struct timeouts_config, first_byte_ms),
+		.minimum = 0,
+		.maximum = HOUR,
+		.fallback = "0s",
+		.change = CHANGE_RELOAD,
+		.help = "A connection over which the client has sent nothing this long after it came in, with "
+			"tls after its handshake, is closed. \"0s\" means never. Set it for protocols in which the "
+			"client speaks first, such as HTTP, against clients that connect and say nothing. In others, "
+			"such as SMTP and MySQL, a client may rightly wait for the server.",
+	},
+	{
+		.name = "lifetime",
+		.type = OPTION_DURATION,
+		.offset = offsetof(struct timeouts_config, lifetime_ms),
+		.minimum = 0,
+		.maximum = 365 * DAY,
+		.fallback = "0s",
+		.change = CHANGE_RELOAD,
+		.help = "A connection is closed when it is this old, whatever goes on in it. \"0s\" means "
+			"never. Set it when clients must come back now and then: to be spread over upstreams anew, to "
+			"show a certificate that is still good, or so that after a reload nobody stays under the old "
+			"configuration for ever. Data that is under way is cut off.",
+	},
+	{
+		.name = "minimum_rate",
+		.type = OPTION_BYTE_RATE,
+		.offset = offsetof(struct timeouts_config, minimum_rate),
+		.fallback = "0/s",
+		.change = CHANGE_RELOAD,
+		.help = "How fast a client must take the bytes that are there for it, \"1KiB/s\" for "
+			"example: on average over 10 seconds in which some always were, looked at every 5 seconds. "
+			"One that is slower is closed. \"0/s\" gives every "
+			"client the time that it wants, within idle and user_timeout. Set it against clients that "
+			"read slowly on purpose, to hold connections and memory; not where clients pause, as a pager "
+			"does. It must not be more than bandwidth lets through.",
+	},
 };
 
 static const struct option_group timeouts_group = {
 	.name = "timeouts",
 	.help = "How long a connection may wait for what.",
 	OPTIONS(timeouts_options),
+	.check = check_timeouts,
 };
 
 static const struct option_row unix_options[] = {
@@ -217,11 +229,51 @@ static const struct option_group unix_group = {
 	OPTIONS(unix_options),
 };
 
+/* Who can come to the sockets that are listened on. What is no address yet is reported elsewhere. */
+static struct schema_peers peers_of(const struct listener_config *listener)
+{
+	struct schema_peers peers = {0};
+
+	for (unsigned i = 0; i < listener->listen.count; i++) {
+		struct endpoint e;
+		const char *why;
+		if (endpoint_parse_listen(&e, listener->listen.at[i], &why) < 0 || e.kind == ENDPOINT_SYSTEMD)
+			return (struct schema_peers){.addresses = true, .local = true};
+		if (e.kind == ENDPOINT_ADDRESS && e.address.u.any.sa_family == AF_UNIX)
+			peers.local = true;
+		else
+			peers.addresses = true;
+	}
+	return peers;
+}
+
+/* A client cannot be asked to take more than it is given. */
+static void check_minimum_rate(const struct listener_config *listener, const char *path, struct config_place place,
+			       struct config_errors *errors)
+{
+	const struct bandwidth_config *b = &listener->bandwidth;
+	const struct {
+		const char *name;
+		const struct rate *rate;
+	} limits[] = {{"out", &b->out}, {"source_out", &b->source_out}, {"listener_out", &b->listener_out}};
+	uint64_t least = rate_value_per_day(&listener->timeouts.minimum_rate);
+
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		if (limits[i].rate->amount == 0 || rate_value_per_day(limits[i].rate) >= least)
+			continue;
+		schema_wrong(errors, place, path, "timeouts.minimum_rate",
+			     "is more than bandwidth.%s lets through: every client would be too slow", limits[i].name);
+		return;
+	}
+}
+
 static void check_listener(void *values, const char *path, struct config_place place, struct config_errors *errors)
 {
 	const struct listener_config *listener = values;
 
 	whole_seconds(listener->defer_accept_ms, path, "defer_accept", place, errors);
+	schema_check_access(&listener->access, peers_of(listener), path, errors);
+	check_minimum_rate(listener, path, place, errors);
 }
 
 static const struct option_row listener_options[] = {
@@ -329,6 +381,54 @@ static const struct option_row listener_options[] = {
 			"better than any fixed size on nearly all networks. net.core.wmem_max bounds it.",
 	},
 	{
+		.name = "allow",
+		.type = OPTION_LIST,
+		.offset = offsetof(struct listener_config, access.allow),
+		.maximum = ACCESS_ENTRIES_MAX,
+		.change = CHANGE_RELOAD,
+		.help = "Who may come in; one match lets in, everybody else is refused. When it is empty "
+			"everybody may. \"10.0.0.1\" and \"fd00::1\" are addresses, \"10.0.0.0/8\" and \"fd00::/8\" "
+			"prefixes, \"10.0.0.1-10.0.0.9\" is a range; a client that comes as \"::ffff:10.0.0.1\" is "
+			"the IPv4 one. \"file:PATH\" stands for a file of these, one a line, with \"#\" before "
+			"comments. It is watched: what changes in it counts within 2 seconds, without a reload; while "
+			"it cannot be read or has an error, that is logged and the old list stays. A list that names "
+			"only files in which there is nothing lets nobody in. Of a UNIX socket's clients, "
+			"\"user:NAME\" and \"uid:N\" are those that this user runs, \"group:NAME\" and \"gid:N\" "
+			"those of a group, and \"unit:NAME.service\" those in a systemd unit, a service or "
+			"scope. deny wins over it, and a client must pass door.allow as well. Set it where a "
+			"service is for some networks or users alone.",
+	},
+	{
+		.name = "deny",
+		.type = OPTION_LIST,
+		.offset = offsetof(struct listener_config, access.deny),
+		.maximum = ACCESS_ENTRIES_MAX,
+		.change = CHANGE_RELOAD,
+		.help = "Who may not come in, in the words of allow. It wins over allow and trusted. Set it "
+			"to except some from what allow names, or to shut some out of a service that is open to all.",
+	},
+	{
+		.name = "trusted",
+		.type = OPTION_LIST,
+		.offset = offsetof(struct listener_config, access.trusted),
+		.maximum = ACCESS_ENTRIES_MAX,
+		.change = CHANGE_RELOAD,
+		.help = "Who is exempt, on this listener, from limits, bandwidth, bans and overload, those of "
+			"door included; in the words of allow. Who is trusted must still pass allow and deny, and "
+			"counts among the connections that others find there. Set it to monitoring, to the hosts that "
+			"you work from, to an office behind one address.",
+	},
+	{
+		.name = "enforce",
+		.type = OPTION_BOOL,
+		.offset = offsetof(struct listener_config, access.enforce),
+		.fallback = "false",
+		.change = CHANGE_RELOAD,
+		.help = "Whether allow and deny count for open connections too: when a reload or a change of "
+			"a file makes them refuse a client that is there, true closes its connections. false lets it "
+			"stay. Set it where the lists protect something, and being cut off is no harm.",
+	},
+	{
 		.name = "keepalive",
 		.type = OPTION_GROUP,
 		.offset = offsetof(struct listener_config, keepalive),
@@ -338,7 +438,20 @@ static const struct option_row listener_options[] = {
 		.name = "limits",
 		.type = OPTION_GROUP,
 		.offset = offsetof(struct listener_config, limits),
-		.group = &limits_group,
+		.group = &schema_limits,
+	},
+	{
+		.name = "bandwidth",
+		.type = OPTION_GROUP,
+		.offset = offsetof(struct listener_config, bandwidth),
+		.group = &schema_bandwidth,
+	},
+	{
+		.name = "ban",
+		.type = OPTION_GROUP,
+		.offset = offsetof(struct listener_config, ban),
+		.group = &schema_ban,
+		.optional = true,
 	},
 	{
 		.name = "timeouts",

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The options of TLS: a listener's, and those that services share for their upstreams. */
-#include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -20,31 +19,13 @@
 	"DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
 #define CIPHERSUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
-/* Adds an error about one option of a group. */
-PRINTF_LIKE(5, 6)
-static void wrong(struct config_errors *errors, struct config_place place, const char *path, const char *name,
-		  const char *format, ...)
-{
-	char path_buffer[256], what_buffer[512];
-	struct text whole_path, what;
-	va_list args;
-
-	text_init(&whole_path, path_buffer, sizeof(path_buffer));
-	text_printf(&whole_path, "%s.%s", path, name);
-	text_init(&what, what_buffer, sizeof(what_buffer));
-	va_start(args, format);
-	text_vprintf(&what, format, args);
-	va_end(args);
-	config_errors_add(errors, place, whole_path.at, "%s", what.at);
-}
-
 static void check_alpn(const struct option_list *alpn, const char *path, struct config_errors *errors)
 {
 	for (unsigned i = 0; i < alpn->count; i++) {
 		if (strlen(alpn->at[i]) > ALPN_NAME_MAX)
-			wrong(errors, alpn->places[i], path, "alpn",
-			      "\"%.60s...\" is too long; a protocol's name has 1 to %d bytes", alpn->at[i],
-			      ALPN_NAME_MAX);
+			schema_wrong(errors, alpn->places[i], path, "alpn",
+				     "\"%.60s...\" is too long; a protocol's name has 1 to %d bytes", alpn->at[i],
+				     ALPN_NAME_MAX);
 	}
 }
 
@@ -115,12 +96,13 @@ static void check_tls(void *values, const char *path, struct config_place place,
 
 	tls->place = place;
 	if (tls->key.count > 0 && tls->key.count != tls->certificate.count)
-		wrong(errors, tls->key.places[0], path, "key",
-		      "%u for %u of certificate; name one key a certificate, in the same order, or none when each "
-		      "certificate's file holds its key",
-		      tls->key.count, tls->certificate.count);
+		schema_wrong(
+			errors, tls->key.places[0], path, "key",
+			"%u for %u of certificate; name one key a certificate, in the same order, or none when each "
+			"certificate's file holds its key",
+			tls->key.count, tls->certificate.count);
 	if (tls->ticket_rotation_ms > 0 && tls->ticket_rotation_ms < SECOND)
-		wrong(errors, place, path, "ticket_rotation", "is less than 1s; \"0s\" switches resumption off");
+		schema_wrong(errors, place, path, "ticket_rotation", "is less than 1s; \"0s\" switches resumption off");
 	check_alpn(&tls->alpn, path, errors);
 }
 
@@ -250,14 +232,15 @@ static void check_names(const struct tls_upstream_config *tls, const char *path,
 	const char *why = "";
 
 	if (tls->name && !is_address(tls->name) && endpoint_check_host(tls->name, &why) < 0)
-		wrong(errors, place, path, "name", "\"%.120s\": %s; an address may stand here too", tls->name, why);
+		schema_wrong(errors, place, path, "name", "\"%.120s\": %s; an address may stand here too", tls->name,
+			     why);
 	if (!tls->sni || !tls->sni[0])
 		return;
 	if (is_address(tls->sni))
-		wrong(errors, place, path, "sni",
-		      "\"%.120s\": addresses are never sent; write a host name, or \"\" to send none", tls->sni);
+		schema_wrong(errors, place, path, "sni",
+			     "\"%.120s\": addresses are never sent; write a host name, or \"\" to send none", tls->sni);
 	else if (endpoint_check_host(tls->sni, &why) < 0)
-		wrong(errors, place, path, "sni", "\"%.120s\": %s", tls->sni, why);
+		schema_wrong(errors, place, path, "sni", "\"%.120s\": %s", tls->sni, why);
 }
 
 /* Who says what to verify by wants it verified. */
@@ -267,9 +250,10 @@ static void check_unverified(const struct tls_upstream_config *tls, const char *
 	const char *in_vain = tls->ca.count > 0 ? "ca" : tls->crl.count > 0 ? "crl" : tls->name ? "name" : NULL;
 
 	if (tls->insecure_skip_verify && in_vain)
-		wrong(errors, place, path, in_vain,
-		      "has no effect with insecure_skip_verify = true, which verifies nothing; leave one of them out%s",
-		      strcmp(in_vain, "name") == 0 ? ", sni is the name that is sent" : "");
+		schema_wrong(errors, place, path, in_vain,
+			     "has no effect with insecure_skip_verify = true, which verifies nothing; leave one of "
+			     "them out%s",
+			     strcmp(in_vain, "name") == 0 ? ", sni is the name that is sent" : "");
 }
 
 static void check_upstream(void *values, const char *path, struct config_place place, struct config_errors *errors)
@@ -278,8 +262,8 @@ static void check_upstream(void *values, const char *path, struct config_place p
 
 	tls->place = place;
 	if (tls->key && !tls->certificate)
-		wrong(errors, place, path, "key",
-		      "stands without certificate; name the certificate that it belongs to");
+		schema_wrong(errors, place, path, "key",
+			     "stands without certificate; name the certificate that it belongs to");
 	check_names(tls, path, place, errors);
 	check_unverified(tls, path, place, errors);
 	check_alpn(&tls->alpn, path, errors);
@@ -297,9 +281,9 @@ void tls_upstream_check_names(const struct tls_upstream_config *tls, const struc
 			continue;
 		text_init(&upstream, buffer, sizeof(buffer));
 		endpoint_add_text(&upstream, &upstreams[i]);
-		wrong(errors, tls->place, path, "tls.name",
-		      "missing; %.200s has no host name, so the name that its certificate must have is needed",
-		      upstream.at);
+		schema_wrong(errors, tls->place, path, "tls.name",
+			     "missing; %.200s has no host name, so the name that its certificate must have is needed",
+			     upstream.at);
 		return;
 	}
 }

@@ -41,17 +41,20 @@ WORKER_ONLY static void chargen_writable(struct conn *c)
 {
 	struct chargen *state = conn_state(c);
 	uint8_t *bytes = conn_scratch(c);
-	for (int i = 0; i < SENDS_A_TURN && conn_pending(c) == 0; i++) {
-		for (size_t n = 0; n < SEND_BYTES; n++)
+	size_t room = conn_room(c);
+	for (int i = 0; i < SENDS_A_TURN && conn_pending(c) == 0 && room > 0; i++) {
+		size_t size = room < SEND_BYTES ? room : SEND_BYTES;
+		for (size_t n = 0; n < size; n++)
 			bytes[n] = pattern_byte((state->at + n) % PATTERN_BYTES);
-		state->at = (state->at + SEND_BYTES) % PATTERN_BYTES;
-		int failed = conn_send(c, bytes, SEND_BYTES);
+		state->at = (state->at + size) % PATTERN_BYTES;
+		int failed = conn_send(c, bytes, size);
 		if (failed) {
 			conn_fail(c, failed);
 			return;
 		}
+		room = conn_room(c);
 	}
-	if (conn_pending(c) == 0)
+	if (conn_pending(c) == 0 && room > 0)
 		conn_again(c);
 }
 

@@ -114,6 +114,24 @@ START_TEST(optional_groups)
 }
 END_TEST
 
+START_TEST(the_door)
+{
+	differ(ONE(""), "door: { limits: { rate = \"0/min\"; }; };" ONE("bandwidth: { in = \"0B/s\"; };"), "", 0);
+	differ(ONE("limits: { rate = \"20/s\"; };"), ONE("limits: { rate = \"20/s burst 20\"; };"), "", 0);
+	differ(ONE("limits: { rate = \"20/s\"; };"), ONE("limits: { rate = \"20/s burst 50\"; };"),
+	       "listener web: limits.rate: 20/s -> 20/s burst 50\n", 0);
+	differ(ONE("bandwidth: { out = \"1MiB/s\"; };"), ONE("bandwidth: { out = \"1MiB/min\"; };"),
+	       "listener web: bandwidth.out: 1MiB/s -> 1MiB/min\n", 0);
+	differ(ONE(""),
+	       "door: { deny = \"::1\"; sources: { entries = 500; ipv6_prefix = 56; }; };" ONE("allow = \"10.0.0.1\";"),
+	       "door.deny: not set -> \"::1\"\ndoor.sources.entries: 1000000 -> 500 (needs a restart)\n"
+	       "door.sources.ipv6_prefix: 64 -> 56\nlistener web: allow: not set -> \"10.0.0.1\"\n",
+	       1);
+	differ("door: { ban: {}; };" ONE(""), ONE("ban: {};"), "door.ban: removed\nlistener web: ban: added\n", 0);
+	differ(ONE("ban: {};"), ONE("ban: { for = \"20min\"; };"), "listener web: ban.for: 10min -> 20min\n", 0);
+}
+END_TEST
+
 START_TEST(long_values_are_cut_but_compared_whole)
 {
 	char from[3000], to[3000];
@@ -144,6 +162,7 @@ int main(void)
 	tcase_add_test(t, values);
 	tcase_add_test(t, listeners);
 	tcase_add_test(t, optional_groups);
+	tcase_add_test(t, the_door);
 	tcase_add_test(t, long_values_are_cut_but_compared_whole);
 	return suite_run(suite);
 }

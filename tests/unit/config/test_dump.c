@@ -47,6 +47,19 @@ static const char *const texts[] = {
 	"g: { listen = \"*:9\"; proxy: { to = \"h:1\"; tls: { ca = \"/ca\"; crl = \"/crl\"; name = \"10.0.0.1\"; sni = "
 	"\"\"; certificate = \"/c\"; key = \"/k\"; minimum_version = \"1.3\"; alpn = \"x\"; }; }; };\n"
 	"h: { listen = \"*:10\"; proxy: { to = \"h:1\"; tls: { insecure_skip_verify = true; }; }; }; };",
+	"door: { allow = [ \"10.0.0.0/8\", \"user:a\\\\b\" ]; deny = \"file:/a b\"; trusted = \"::1\"; enforce = "
+	"true;\n"
+	"limits: { connections = 9; per_source = 8; rate = \"120/min burst 2\"; rate_per_source = \"10/d\"; at_limit = "
+	"\"wait\"; };\n"
+	"ban: { after = 5; within = \"90s\"; for = \"1h 30min\"; factor = 1; max = \"2d\"; };\n"
+	"sources: { entries = 16; ipv4_prefix = 24; ipv6_prefix = 56; };\n"
+	"overload: { percent = 0; memory = \"1GB\"; queue_age = \"0s\"; }; };\n"
+	"listeners: { e: { listen = [ \"*:7\", \"unix:@x\" ]; echo: {}; allow = [ \"uid:0\", \"fd00::-fd00::ff\" ]; "
+	"limits: { rate = \"20/s burst 50\"; at_limit = \"close\"; };\n"
+	"bandwidth: { in = \"1024KiB/s\"; out = \"1MB/s burst 4MiB\"; source_in = \"10GB/h\"; source_out = \"1B/d\"; "
+	"listener_in = \"0B/min\"; listener_out = \"1TiB/s burst 1TiB\"; };\n"
+	"ban: {}; timeouts: { first_byte = \"5s\"; lifetime = \"1d\"; }; };\n"
+	"f: { listen = \"*:8\"; echo: {}; timeouts: { minimum_rate = \"1KiB/s\"; }; }; };",
 	"user = \"quote\\\" backslash\\\\ tab\\t newline\\n bell\\x07 utf8 \xc3\xa9 latin1 \xe9 \\x7f @include \\x41 "
 	"#\";\n"
 	"listeners: { p: { listen = \"*:7\"; proxy: { to = \"h:1\"; note = \"\n@include \\\"x\\\"\n\"; }; }; };",
@@ -78,6 +91,9 @@ START_TEST(shows_defaults)
 	ck_assert_ptr_nonnull(strstr(text, "drain_timeout = \"10s\";\n"));
 	ck_assert_ptr_nonnull(strstr(text, "# group is not set\n"));
 	ck_assert_ptr_nonnull(strstr(text, "\t\t\tmode = \"0660\";\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\tallow = [ ];\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\t\trate = \"0/s\";\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\t\t\tlistener_out = \"0/s\";\n"));
 	ck_assert_ptr_nonnull(strstr(text, "\t\tlisten = [ \"*:7\" ];\n"));
 	free(text);
 	config_unref(c);
@@ -111,6 +127,17 @@ START_TEST(shows_what_was_left_out)
 	dump_has(given, "\n\t\t\ttls: {\n\t\t\t\tca = [ ];\n", true);
 	dump_has(given, "\n\t\t\t\t# sni is not set\n", true);
 	dump_has(given, "\n\t\t\t\tinsecure_skip_verify = false;\n\t\t\t};\n", true);
+}
+END_TEST
+
+START_TEST(shows_rates_in_their_units)
+{
+	dump_has(LISTENER("echo: {}; limits: { rate = \"020/s  burst 50\"; };"), "\trate = \"20/s burst 50\";\n", true);
+	dump_has(LISTENER("echo: {}; limits: { rate = \"60/min burst 1\"; };"), "\trate = \"60/min\";\n", true);
+	dump_has(LISTENER("echo: {}; bandwidth: { in = \"2048KiB/s burst 4096KiB\"; };"),
+		 "\tin = \"2MiB/s burst 4MiB\";\n", true);
+	dump_has(LISTENER("echo: {};"), "# ban is not set\n", true);
+	dump_has(LISTENER("echo: {}; ban: {};"), "\t\tban: {\n\t\t\tafter = 20;\n\t\t\twithin = \"1min\";\n", true);
 }
 END_TEST
 
@@ -149,6 +176,10 @@ START_TEST(the_manual_has_every_option)
 	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.tls.client\nOptional: it counts only when"));
 	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.proxy.tls\nOptional: it counts only when"));
 	ck_assert_ptr_nonnull(strstr(text, ".Ss listeners.NAME.limits\nHow much"));
+	ck_assert_ptr_nonnull(strstr(text, ".Ss door\nWho may"));
+	ck_assert_ptr_nonnull(strstr(text, ".Ss door.ban\nOptional: it counts only when"));
+	ck_assert_ptr_nonnull(strstr(text, ".It Cm rate\nrate; default: \\(dq0/s\\(dq.\n"));
+	ck_assert_ptr_nonnull(strstr(text, ".It Cm listener_in\nbyte rate; default: \\(dq0/s\\(dq.\n"));
 	/* a long value may be broken, a short one need not */
 	ck_assert_ptr_nonnull(strstr(text, "TLS_AES_128_GCM_SHA256:\\:TLS_AES_256"));
 	ck_assert_ptr_nonnull(strstr(text, "\\(dqX25519:P\\-256:P\\-384\\(dq"));
@@ -165,6 +196,7 @@ int main(void)
 	tcase_add_loop_test(t, a_dump_loads_to_the_same, 0, ARRAY_LEN(texts));
 	tcase_add_test(t, shows_defaults);
 	tcase_add_test(t, shows_what_was_left_out);
+	tcase_add_test(t, shows_rates_in_their_units);
 	tcase_add_test(t, the_manual_has_every_option);
 	return suite_run(suite);
 }

@@ -136,8 +136,8 @@ static const struct {
 	{"wokers = 1;" ECHO, "t.conf:1: wokers: no such option; did you mean workers?"},
 	{"listener = 1;" ECHO, "t.conf:1: listener: no such option; did you mean listeners?"},
 	{"completely = 1;" ECHO,
-	 "t.conf:1: completely: no such option; allowed here: workers, user, group, drain_timeout, "
-	 "log_level, resolver, listeners"},
+	 "t.conf:1: completely: no such option; allowed here: workers, user, group, state_directory, drain_timeout, "
+	 "log_level, resolver, door, listeners"},
 	{"tries = 1;" ECHO, "t.conf:1: tries: no such option; it belongs into the group resolver"},
 	{IN_LISTENER("limits: { conections = 1; };"),
 	 "t.conf:1: listeners.e.limits.conections: no such option; did you mean connections?"},
