@@ -33,10 +33,9 @@ static void print_close_reasons(void)
 	puts(".Bl -tag -width Ds");
 	for (int i = 0; i < CLOSE_REASON_COUNT; i++) {
 		const struct close_reason_facts *f = &close_reason_facts[i];
-		printf(".It Cm %s Pq %s, %s\n", f->name, f->is_error ? "error" : "no error",
-		       f->resets   ? "reset"
-		       : f->alerts ? "alert"
-				   : "clean end");
+		const char *ending = f->resets ? "reset" : f->alerts ? "alert" : "clean end";
+		printf(".It Cm %s Pq %s, %s%s\n", f->name, f->is_error ? "error" : "no error", ending,
+		       f->is_offence ? ", offence" : "");
 		print_sentence(f->text);
 	}
 	puts(".El");

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* usherd: the command line. */
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "daemon/daemon.h"
+#include "daemon/explain.h"
 #include "daemon/inspect.h"
 #include "report/log.h"
 
 static const char usage[] =
 	"Usage: usherd [--config FILE] [--check] [--dump-config] [--log-level L] [--version] [--help]\n"
+	"       usherd [--config FILE] --explain LISTENER SOURCE [--uid U [--gid G] [--unit N]] [--sni NAME]\n"
 	"\n"
 	"Owns listening sockets, and serves or forwards what connects to them.\n"
 	"\n"
@@ -16,6 +19,12 @@ static const char usage[] =
 	"      --check          print what is wrong with the configuration and exit with 2,\n"
 	"                       or what it would listen on and exit with 0\n"
 	"      --dump-config    print the configuration in effect, defaults included, and exit\n"
+	"      --explain LISTENER SOURCE\n"
+	"                       print whether a client would be let in, and by which rules, and\n"
+	"                       exit with 0, or with 1 if not; SOURCE is an address or \"unix\"\n"
+	"      --uid U --gid G --unit N\n"
+	"                       of a UNIX client: its user, group and systemd unit\n"
+	"      --sni NAME       print also which certificate is shown for this name\n"
 	"  -l, --log-level L    error, warning, notice, info or debug, instead of the file's\n"
 	"      --version        print the version and exit\n"
 	"  -h, --help           print this and exit\n"
@@ -31,37 +40,87 @@ static int wrong_usage(const char *what, const char *argument)
 	return DAEMON_EXIT_CONFIG;
 }
 
+enum {
+	OPTION_CHECK = 256,
+	OPTION_DUMP,
+	OPTION_VERSION,
+	OPTION_EXPLAIN,
+	OPTION_UID,
+	OPTION_GID,
+	OPTION_UNIT,
+	OPTION_SNI,
+};
+
+static const struct option long_options[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"check", no_argument, NULL, OPTION_CHECK},
+	{"dump-config", no_argument, NULL, OPTION_DUMP},
+	{"explain", no_argument, NULL, OPTION_EXPLAIN},
+	{"uid", required_argument, NULL, OPTION_UID},
+	{"gid", required_argument, NULL, OPTION_GID},
+	{"unit", required_argument, NULL, OPTION_UNIT},
+	{"sni", required_argument, NULL, OPTION_SNI},
+	{"log-level", required_argument, NULL, 'l'},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+/* What the command line asks for. */
+struct command {
+	struct daemon_options options;
+	int (*action)(const char *config_path); /* NULL: run, or explain */
+	bool explains;
+	struct explain_request explain;
+};
+
+/* Where the value of an option that goes with --explain belongs; NULL: it is another. */
+static const char **explain_value(struct explain_request *r, int o)
+{
+	return o == OPTION_UID	  ? &r->uid
+	       : o == OPTION_GID  ? &r->gid
+	       : o == OPTION_UNIT ? &r->unit
+	       : o == OPTION_SNI  ? &r->sni
+				  : NULL;
+}
+
+static int explain(struct command *c, int argc, char **argv)
+{
+	if (argc > 0)
+		c->explain.listener = argv[0];
+	if (argc > 1)
+		c->explain.source = argv[1];
+	if (argc > 2) {
+		wrong_usage("unexpected argument: ", argv[2]);
+		return DAEMON_EXIT_USAGE;
+	}
+	return explain_run(c->options.config_path, &c->explain);
+}
+
 int main(int argc, char **argv)
 {
-	enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_VERSION };
-	static const struct option long_options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check", no_argument, NULL, OPTION_CHECK},
-		{"dump-config", no_argument, NULL, OPTION_DUMP},
-		{"log-level", required_argument, NULL, 'l'},
-		{"version", no_argument, NULL, OPTION_VERSION},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
-	};
-	struct daemon_options options = {.config_path = USHER_CONFIG_FILE, .log_level = -1};
-	int (*action)(const char *config_path) = NULL;
+	struct command c = {.options = {.config_path = USHER_CONFIG_FILE, .log_level = -1}};
+	const char **to;
 	int o;
 	while ((o = getopt_long(argc, argv, "c:l:h", long_options, NULL)) != -1) {
 		switch (o) {
 		case 'c':
-			options.config_path = optarg;
+			c.options.config_path = optarg;
 			break;
 		case 'l':
-			options.log_level = log_level_parse(optarg);
-			if (options.log_level < 0)
+			c.options.log_level = log_level_parse(optarg);
+			if (c.options.log_level < 0)
 				return wrong_usage("--log-level takes error, warning, notice, info or debug, not ",
 						   optarg);
 			break;
 		case OPTION_CHECK:
-			action = inspect_check;
+			c.action = inspect_check;
 			break;
 		case OPTION_DUMP:
-			action = inspect_dump;
+			c.action = inspect_dump;
+			break;
+		case OPTION_EXPLAIN:
+			c.explains = true;
 			break;
 		case OPTION_VERSION:
 			puts("usherd " USHER_VERSION);
@@ -70,10 +129,18 @@ int main(int argc, char **argv)
 			fputs(usage, stdout);
 			return inspect_finish_output();
 		default:
-			return wrong_usage(NULL, "");
+			to = explain_value(&c.explain, o);
+			if (!to)
+				return wrong_usage(NULL, "");
+			*to = optarg;
+			break;
 		}
 	}
+	if (c.explains)
+		return explain(&c, argc - optind, argv + optind);
+	if (c.explain.uid || c.explain.gid || c.explain.unit || c.explain.sni)
+		return wrong_usage("--uid, --gid, --unit and --sni go with --explain", "");
 	if (optind < argc)
 		return wrong_usage("unexpected argument: ", argv[optind]);
-	return action ? action(options.config_path) : daemon_run(&options);
+	return c.action ? c.action(c.options.config_path) : daemon_run(&c.options);
 }

@@ -33,20 +33,32 @@ static void add_until(struct text *to, const struct tls_certificate_facts *f, ti
 	text_add(to, ")");
 }
 
+static void print_one(const struct tls_set *set, unsigned i, const char *listener, time_t now, FILE *to)
+{
+	struct tls_certificate_facts f;
+	char bytes[LOG_MESSAGE_BYTES];
+	struct text t;
+	tls_set_certificate(set, i, &f);
+	text_init(&t, bytes, sizeof(bytes));
+	add_names(&t, f.names);
+	text_printf(&t, ", %s, ", f.key);
+	add_until(&t, &f, now);
+	fprintf(to, "certificate %s (%s%s): %s\n", f.file, listener, f.is_upstream ? ", to upstreams" : "", t.at);
+}
+
 void certificate_report_print(const struct tls_set *set, const char *listener, time_t now, FILE *to)
 {
-	for (unsigned i = 0; i < tls_set_certificate_count(set); i++) {
-		struct tls_certificate_facts f;
-		char bytes[LOG_MESSAGE_BYTES];
-		struct text t;
-		tls_set_certificate(set, i, &f);
-		text_init(&t, bytes, sizeof(bytes));
-		add_names(&t, f.names);
-		text_printf(&t, ", %s, ", f.key);
-		add_until(&t, &f, now);
-		fprintf(to, "certificate %s (%s%s): %s\n", f.file, listener, f.is_upstream ? ", to upstreams" : "",
-			t.at);
-	}
+	for (unsigned i = 0; i < tls_set_certificate_count(set); i++)
+		print_one(set, i, listener, now, to);
+}
+
+void certificate_report_print_chosen(const struct tls_set *set, const char *listener, const char *sni, time_t now,
+				     FILE *to)
+{
+	unsigned chosen[TLS_SET_CHOICE_MAX];
+	unsigned n = tls_set_choose(set, sni, chosen);
+	for (unsigned i = 0; i < n; i++)
+		print_one(set, chosen[i], listener, now, to);
 }
 
 static void begin(struct log_record *r, enum log_level level, enum log_kind kind, const char *listener)

@@ -13,6 +13,10 @@
 /* A line for each of our own certificates, for --check. */
 void certificate_report_print(const struct tls_set *set, const char *listener, time_t now, FILE *to);
 
+/* Likewise for those that a client may be shown which asks for the name `sni`. */
+void certificate_report_print_chosen(const struct tls_set *set, const char *listener, const char *sni, time_t now,
+				     FILE *to);
+
 /* `fresh` has taken the place of `old`: a record for each certificate that is another. */
 void certificate_report_renewed(const char *listener, const struct tls_set *old, const struct tls_set *fresh,
 				time_t now);

@@ -55,10 +55,16 @@ MAIN_ONLY static int load_and_open(struct daemon *d, struct config_errors *error
 		return DAEMON_EXIT_CONFIG;
 	}
 	d->certificates = certificates_create();
-	if (!d->certificates)
+	d->lists = lists_create();
+	if (!d->certificates || !d->lists)
 		return fail("start", -ENOMEM);
-	if (certificates_prepare(d->certificates, d->config, errors) < 0)
+	/* both, after an error too: the user sees all that is wrong */
+	bool wrong = certificates_prepare(d->certificates, d->config, errors) < 0;
+	failed = rules_load(d->config, NULL, errors, &d->rules);
+	if (wrong || failed == -EINVAL)
 		return DAEMON_EXIT_CONFIG;
+	if (failed)
+		return fail("read the lists of who may come in", failed);
 	d->listeners = calloc(1, sizeof(*d->listeners));
 	if (!d->listeners)
 		return fail("start", -ENOMEM);
@@ -125,7 +131,7 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 	failed = pool_create(&d->pool, workers, d->config);
 	if (failed)
 		return fail("start the workers", failed);
-	failed = acceptor_create(&d->acceptor, d->pool, budget + d->listeners->count);
+	failed = acceptor_create(&d->acceptor, d->pool, budget + d->listeners->count, d->config);
 	if (!failed)
 		failed = signals_watch(d);
 	if (failed)
@@ -134,7 +140,13 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 	certificates_start(d->certificates, acceptor_poller(d->acceptor), acceptor_timers(d->acceptor));
 	certificates_commit(d->certificates, d->listeners, clock_now_ms());
 	certificates_say_unreadable(d->certificates);
-	failed = acceptor_set_listeners(d->acceptor, d->listeners);
+	lists_start(d->lists, acceptor_poller(d->acceptor), acceptor_timers(d->acceptor), reload_enforce, d);
+	lists_commit(d->lists, d->rules, clock_now_ms());
+	lists_say_unreadable(d->lists);
+	struct door *door = acceptor_door(d->acceptor);
+	d->bans = bans_start(d->config, d->listeners, door_sources(door), acceptor_timers(d->acceptor));
+	door_on_bans(door, bans_changed, d->bans);
+	failed = acceptor_set_listeners(d->acceptor, d->listeners, d->rules);
 	return failed ? fail("watch the listening sockets", failed) : DAEMON_EXIT_OK;
 }
 
@@ -183,8 +195,11 @@ MAIN_ONLY static void run(struct daemon *d)
 
 MAIN_ONLY static void release(struct daemon *d)
 {
+	d->bans = bans_stop(d->bans);
 	d->certificates = certificates_destroy(d->certificates);
+	d->lists = lists_destroy(d->lists);
 	d->acceptor = acceptor_destroy(d->acceptor);
+	d->rules = rules_destroy(d->rules);
 	if (d->listeners)
 		listeners_close(d->listeners);
 	free(d->listeners);

@@ -10,8 +10,10 @@
 #include "base/role.h"
 #include "base/timer.h"
 #include "config/config.h"
+#include "daemon/bans.h"
 #include "daemon/certificates.h"
 #include "daemon/daemon.h"
+#include "daemon/lists.h"
 #include "front/acceptor.h"
 #include "front/listener.h"
 #include "worker/handoff.h"
@@ -24,6 +26,9 @@ struct daemon {
 	struct pool *pool;		      /* owned */
 	struct acceptor *acceptor;	      /* owned */
 	struct certificates *certificates;    /* owned */
+	struct rules *rules;		      /* owned: those of `config` */
+	struct lists *lists;		      /* owned: their files */
+	struct bans *bans;		      /* owned; NULL: none are kept */
 
 	/* signals: noted when they come, acted upon when the turn is over */
 	int signal_fd; /* owned; -1: none */
@@ -47,6 +52,9 @@ int signals_watch(struct daemon *d) MUST_CHECK MAIN_ONLY;
 
 /* reload.c: loads and opens what the file says now; puts it into effect, or logs why not and keeps what there is. */
 void reload_run(struct daemon *d) MAIN_ONLY;
+
+/* reload.c: has open connections looked at, where the configuration says enforce. `daemon` is a struct daemon *. */
+void reload_enforce(void *daemon) MAIN_ONLY;
 
 /* drain.c: stops accepting, lets connections finish, closes the rest. Returns true when every worker has ended. */
 bool drain_run(struct daemon *d) MAIN_ONLY;

@@ -53,7 +53,10 @@ bool drain_run(struct daemon *d)
 	log_write(LOG_LEVEL_NOTICE, LOG_STOPPING, "%s", status);
 	manager_stopping(status);
 	housekeeping_stop(d);
+	door_on_bans(acceptor_door(d->acceptor), NULL, NULL);
+	d->bans = bans_stop(d->bans);
 	d->certificates = certificates_destroy(d->certificates);
+	lists_stop(d->lists);
 	listeners_close(d->listeners);
 
 	if (!wait_for_connections(d, clock_now_ms() + d->config->drain_timeout_ms, 1)) {

@@ -6,14 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/config.h"
 #include "daemon/certificate_report.h"
 #include "daemon/certificates.h"
 #include "daemon/daemon.h"
+#include "daemon/list_report.h"
 #include "service/service.h"
 
-/* Returns the configuration, or NULL with the exit code in *code; what is wrong was printed. */
-static struct config *load(const char *path, int *code)
+struct config *inspect_load(const char *path, int *code)
 {
 	struct config *config = NULL;
 	struct config_errors *errors = config_errors_create();
@@ -55,48 +54,65 @@ static void print_endpoints(const struct config *config)
 	}
 }
 
-/* Loads the set of each listener into `sets`, NULL where it has no TLS. Returns the exit code; what is wrong was
- * printed. */
-static int load_sets(const struct config *config, struct tls_set **sets)
+/* What the files that a configuration names come to. */
+struct loaded {
+	struct tls_set **sets; /* owned: of each listener, NULL where it has no TLS */
+	struct rules *rules;   /* owned */
+};
+
+/* Goes on after an error: the user sees all that is wrong. Returns the exit code. */
+MAIN_ONLY static int load_files(struct config *config, struct loaded *to, struct config_errors *errors)
 {
-	struct config_errors *errors = sets ? config_errors_create() : NULL;
 	bool failed = false;
-	if (!errors) {
-		fprintf(stderr, "usherd: %s\n", strerror(ENOMEM));
-		return DAEMON_EXIT_FAILED;
-	}
 	for (unsigned i = 0; i < config->listener_count; i++)
-		if (certificates_load(&config->listeners[i], NULL, errors, &sets[i]) < 0)
+		if (certificates_load(&config->listeners[i], NULL, errors, &to->sets[i]) < 0)
 			failed = true;
-	config_errors_print(errors, stderr);
-	config_errors_destroy(errors);
+	if (rules_load(config, NULL, errors, &to->rules) < 0)
+		failed = true;
 	return failed ? DAEMON_EXIT_CONFIG : DAEMON_EXIT_OK;
 }
 
-static int check_loaded(const struct config *config)
+MAIN_ONLY static void print_loaded(const struct config *config, const struct loaded *loaded)
 {
-	struct tls_set **sets = calloc(config->listener_count + 1, sizeof(struct tls_set *));
-	int code = load_sets(config, sets);
+	print_endpoints(config);
+	for (unsigned i = 0; i < config->listener_count; i++)
+		if (loaded->sets[i])
+			certificate_report_print(loaded->sets[i], config->listeners[i].name, time(NULL), stdout);
+	list_report_print(loaded->rules, stdout);
+}
+
+MAIN_ONLY static int check_loaded(struct config *config)
+{
+	struct loaded loaded = {.sets = calloc(config->listener_count + 1, sizeof(struct tls_set *))};
+	struct config_errors *errors = config_errors_create();
+	int code = DAEMON_EXIT_FAILED;
+	if (loaded.sets && errors)
+		code = load_files(config, &loaded, errors);
+	if (errors)
+		config_errors_print(errors, stderr);
+	if (code != DAEMON_EXIT_OK && (!errors || config_errors_count(errors) == 0))
+		fprintf(stderr, "usherd: %s\n", strerror(ENOMEM));
 	if (code == DAEMON_EXIT_OK) {
-		print_endpoints(config);
-		for (unsigned i = 0; i < config->listener_count; i++)
-			if (sets[i])
-				certificate_report_print(sets[i], config->listeners[i].name, time(NULL), stdout);
+		print_loaded(config, &loaded);
 		code = inspect_finish_output();
 	}
-	for (unsigned i = 0; sets && i < config->listener_count; i++)
-		tls_set_unref(sets[i]);
-	free(sets);
+	for (unsigned i = 0; loaded.sets && i < config->listener_count; i++)
+		tls_set_unref(loaded.sets[i]);
+	free(loaded.sets);
+	rules_destroy(loaded.rules);
+	config_errors_destroy(errors);
 	return code;
 }
 
 int inspect_check(const char *config_path)
 {
 	int code = DAEMON_EXIT_FAILED;
-	struct config *config = load(config_path, &code);
+	struct config *config = inspect_load(config_path, &code);
 	if (!config)
 		return code;
+	role_enter_main();
 	code = check_loaded(config);
+	role_leave_main();
 	config_unref(config);
 	return code;
 }
@@ -104,7 +120,7 @@ int inspect_check(const char *config_path)
 int inspect_dump(const char *config_path)
 {
 	int code = DAEMON_EXIT_FAILED;
-	struct config *config = load(config_path, &code);
+	struct config *config = inspect_load(config_path, &code);
 	if (!config)
 		return code;
 	config_dump(config, service_groups(), stdout);

@@ -8,6 +8,7 @@
 #include "daemon/daemon_priv.h"
 #include "daemon/manager.h"
 #include "daemon/report.h"
+#include "front/enforce.h"
 #include "report/log.h"
 #include "service/service.h"
 
@@ -18,25 +19,42 @@ static void log_difference(void *arg, const char *text, bool needs_restart)
 	log_write(needs_restart ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, LOG_RELOAD_CHANGE, "reload: %s", text);
 }
 
-/* Loads the file and the certificates that it names, and opens what is new in it. Returns the set, or NULL with what is wrong in `errors`. */
-MAIN_ONLY static struct listener_set *prepare(struct daemon *d, struct config_errors *errors)
+/* What a reload puts into effect. */
+struct prepared {
+	struct listener_set *set; /* owned */
+	struct rules *rules;	  /* owned */
+};
+
+/* Reads all that the file names, and opens what is new in it. Returns 0, or -errno with what is wrong in `errors`. */
+MAIN_ONLY static int load_and_open(struct daemon *d, struct prepared *p, struct config_errors *errors)
 {
 	struct config *config;
-	struct listener_set *set = calloc(1, sizeof(*set));
-	int failed = set ? config_load(d->options->config_path, service_groups(), &config, errors) : -1;
-	if (!failed) {
-		failed = certificates_prepare(d->certificates, config, errors);
-		if (!failed)
-			failed = listeners_open(set, config, d->listeners, &d->passed, errors);
-		config_unref(config); /* the set has its own */
-	}
+	int failed = config_load(d->options->config_path, service_groups(), &config, errors);
+	if (failed)
+		return failed;
+	/* both, after an error too: the user sees all that is wrong */
+	failed = certificates_prepare(d->certificates, config, errors);
+	int rules_failed = rules_load(config, d->rules, errors, &p->rules);
 	if (!failed)
-		return set;
-	free(set);
+		failed = rules_failed;
+	if (!failed)
+		failed = listeners_open(p->set, config, d->listeners, &d->passed, errors);
+	config_unref(config); /* the set and the rules have their own */
+	return failed;
+}
+
+/* Returns false, with what is wrong in `errors`, when all stays as it is. */
+MAIN_ONLY static bool prepare(struct daemon *d, struct prepared *p, struct config_errors *errors)
+{
+	p->set = calloc(1, sizeof(*p->set));
+	if (p->set && load_and_open(d, p, errors) == 0)
+		return true;
+	free(p->set);
+	rules_destroy(p->rules);
 	certificates_discard(d->certificates);
 	/* one that made way for another, and is back, is watched anew; if that fails it was logged */
-	(void)!acceptor_set_listeners(d->acceptor, d->listeners);
-	return NULL;
+	(void)!acceptor_set_listeners(d->acceptor, d->listeners, d->rules);
+	return false;
 }
 
 MAIN_ONLY static void refuse(struct daemon *d, const struct config_errors *errors)
@@ -50,20 +68,37 @@ MAIN_ONLY static void refuse(struct daemon *d, const struct config_errors *error
 	snprintf(d->reload_error, sizeof(d->reload_error), "%s", first);
 }
 
-MAIN_ONLY static void put_into_effect(struct daemon *d, struct listener_set *set)
+void reload_enforce(void *daemon)
 {
+	struct daemon *d = daemon;
+	int failed = enforce_begin(d->pool, d->rules);
+	if (failed)
+		log_write(LOG_LEVEL_ERROR, LOG_GENERAL,
+			  "enforce: %s: open connections were not looked at; they are at the next change or reload",
+			  strerror(-failed));
+}
+
+MAIN_ONLY static void put_into_effect(struct daemon *d, const struct prepared *p)
+{
+	struct listener_set *set = p->set;
+	struct rules *old_rules = d->rules;
 	unsigned restarts = 0;
 	unsigned differences = config_diff(d->config, set->config, service_groups(), log_difference, &restarts);
 	report_listening(set, d->listeners);
 
 	struct listener_set *old = d->listeners;
 	acceptor_leave(d->acceptor, set);
-	/* nothing is accepted from here until the sockets have their TLS, new and kept ones */
+	/* nothing is accepted from here until the sockets have their TLS, new and kept ones, and their rules */
 	listeners_commit(set, old);
 	certificates_commit(d->certificates, set, clock_now_ms());
+	d->rules = p->rules;
+	lists_commit(d->lists, d->rules, clock_now_ms());
+	rules_destroy(old_rules);
 	d->listeners = set;
+	bans_set(d->bans, set);
 	/* what cannot be watched was logged: the rest of the new configuration is worth more than the old one */
-	(void)!acceptor_set_listeners(d->acceptor, set);
+	(void)!acceptor_set_listeners(d->acceptor, set, d->rules);
+	reload_enforce(d);
 	report_no_longer_listening(old);
 	listeners_close(old);
 	free(old);
@@ -82,9 +117,9 @@ void reload_run(struct daemon *d)
 {
 	manager_reloading();
 	struct config_errors *errors = config_errors_create();
-	struct listener_set *set = errors ? prepare(d, errors) : NULL;
-	if (set)
-		put_into_effect(d, set);
+	struct prepared prepared = {0};
+	if (errors && prepare(d, &prepared, errors))
+		put_into_effect(d, &prepared);
 	else
 		refuse(d, errors);
 	config_errors_destroy(errors);

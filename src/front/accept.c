@@ -8,36 +8,31 @@
 #include "base/fd.h"
 #include "base/socket.h"
 #include "front/acceptor_priv.h"
-#include "front/admission.h"
-#include "report/close_record.h"
 #include "report/log.h"
 
 static struct log_limit accept_errors = LOG_LIMIT_INIT("errors of accept");
 
-/* Refuses a connection: a reset and a close record. Takes the descriptor. */
-MAIN_ONLY static void refuse_take_fd(struct acceptor *a, int *fd, const struct listening *l,
-				     const struct peer_addr *peer, enum close_reason reason)
+/* Counts and closes one that does not come in. */
+MAIN_ONLY static void drop_take_fd(struct acceptor *a, int *fd, bool with_reset, enum close_reason reason)
 {
-	char bytes[NETADDR_TEXT_BYTES];
-	struct text who;
-	text_init(&who, bytes, sizeof(bytes));
-	socket_add_peer(&who, *fd, peer);
-	struct close_facts facts = {
-		.connection = a->next_connection++,
-		.listener = l->config->name,
-		.service = pool_service_of(l->config),
-		.peer = who.at,
-		.local = l->address,
-		.reason = close_reason_facts[reason].name,
-		.reason_text = close_reason_facts[reason].text,
-		.is_error = close_reason_facts[reason].is_error,
-	};
-	close_record_write(&facts);
 	counter_add(&a->refused.reasons[reason], 1);
 	counter_add(&a->refused.closed, 1);
-	if (l->is_tcp)
+	if (with_reset)
 		socket_reset_at_close(*fd);
 	fd_close(fd);
+}
+
+void acceptor_refuse_take_fd(struct acceptor *a, int *fd, const struct arrival *v)
+{
+	door_refuse(a->door, v->listening, &v->visitor, &v->verdict);
+	drop_take_fd(a, fd, v->is_tcp && v->verdict.action != AT_LIMIT_CLOSE, v->verdict.reason);
+}
+
+void acceptor_turn_away_take_fd(struct acceptor *a, int *fd, bool is_tcp, const struct listening *l,
+				const struct who *who, enum close_reason reason)
+{
+	door_turn_away(a->door, l, who, reason);
+	drop_take_fd(a, fd, is_tcp, reason);
 }
 
 /* What a failed accept4 means. */
@@ -75,21 +70,23 @@ MAIN_ONLY static enum accept_result accept_failed(const struct listening *l, int
 	}
 }
 
-MAIN_ONLY static void seat_take_fd(struct acceptor *a, int worker, int *fd, const struct listening *l,
-				   const struct peer_addr *peer)
+void acceptor_seat_take_fd(struct acceptor *a, int worker, int *fd, const struct arrival *v)
 {
+	const struct listening *l = v->listening;
 	struct seat s = {
 		.fd = fd_take(fd),
-		.is_tcp = l->is_tcp,
-		.peer = *peer,
+		.is_tcp = v->is_tcp,
+		.peer = *v->peer,
 		.connection = a->next_connection++,
 		.serial = l->account->admitted++,
 		.config = config_ref(a->set->config),
 		.listener = l->config,
 		.account = account_ref(l->account),
 		.tls = tls_set_ref(l->tls),
+		.trusted = v->verdict.trusted,
 		.descriptors = pool_descriptors_of(l->config),
 	};
+	door_let_in(a->door, l, &v->visitor, &v->verdict, s.sources);
 	atomic_fetch_add_explicit(&l->account->open, 1, memory_order_relaxed);
 	if (l->config->tls.enabled)
 		atomic_fetch_add_explicit(&l->account->handshakes, 1, memory_order_relaxed);
@@ -97,16 +94,21 @@ MAIN_ONLY static void seat_take_fd(struct acceptor *a, int worker, int *fd, cons
 	pool_seat(a->pool, (unsigned)worker, &s);
 }
 
-/* Whether the budget has `more` descriptors. */
-MAIN_ONLY static bool within_budget(const struct acceptor *a, unsigned more)
+/* Descriptors that are taken: what connections have, listening sockets, and those who wait. */
+MAIN_ONLY static unsigned used_descriptors(const struct acceptor *a)
 {
-	return pool_descriptors(a->pool) + a->set->count + more <= a->descriptors;
+	return pool_descriptors(a->pool) + a->set->count + a->wait.descriptors;
+}
+
+bool acceptor_within_budget(const struct acceptor *a, unsigned more)
+{
+	return used_descriptors(a) + more <= a->descriptors;
 }
 
 bool acceptor_has_room(const struct acceptor *a)
 {
 	/* the least that a connection takes: one that takes more pauses again */
-	return pool_pick(a->pool) >= 0 && a->set && within_budget(a, 1);
+	return pool_pick(a->pool) >= 0 && a->set && acceptor_within_budget(a, 1);
 }
 
 bool acceptor_may_shake(const struct listening *l)
@@ -116,6 +118,38 @@ bool acceptor_may_shake(const struct listening *l)
 	       atomic_load_explicit(&l->account->handshakes, memory_order_relaxed) < (unsigned)most;
 }
 
+/* Its number in the configuration. */
+MAIN_ONLY static unsigned listener_number(const struct acceptor *a, const struct listening *l)
+{
+	return (unsigned)(l->config - a->set->config->listeners);
+}
+
+/* Tells the door how many more connections there is room for. */
+MAIN_ONLY static void note_room(struct acceptor *a)
+{
+	uint64_t used = used_descriptors(a);
+	uint64_t room = a->descriptors > used ? a->descriptors - used : 0;
+	uint64_t of = a->descriptors;
+	const struct limits_config *limits = &a->set->config->door.limits;
+	/* who is to wait at the limit is not shed before it */
+	uint64_t most = limits->at_limit == AT_LIMIT_WAIT ? 0 : (uint64_t)limits->connections;
+	uint64_t open = most > 0 ? pool_open(a->pool) : 0;
+	if (most > 0 && most - (open < most ? open : most) < room) {
+		room = most - (open < most ? open : most);
+		of = most;
+	}
+	door_set_room(a->door, room, of);
+}
+
+void acceptor_ask(struct acceptor *a, struct arrival *v, int fd)
+{
+	visitor_from_address(&v->visitor, &v->peer->u.any);
+	if (!v->is_tcp)
+		visitor_ask(&v->visitor, fd, rules_want_unit(a->rules, listener_number(a, v->listening) + 1));
+	note_room(a);
+	door_decide(a->door, v->listening, &v->visitor, &v->verdict);
+}
+
 enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
 {
 	if (!acceptor_may_shake(l))
@@ -123,7 +157,7 @@ enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
 	int worker = pool_pick(a->pool);
 	if (worker < 0)
 		return ACCEPT_QUEUES;
-	if (!within_budget(a, pool_descriptors_of(l->config)))
+	if (!acceptor_within_budget(a, pool_descriptors_of(l->config)))
 		return ACCEPT_BUDGET;
 
 	struct netaddr from;
@@ -137,14 +171,16 @@ enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
 	struct peer_addr peer;
 	peer_addr_from(&peer, &address);
 
-	struct admission_request request = {
-		.listener = l->config,
-		.listener_open = atomic_load_explicit(&l->account->open, memory_order_relaxed),
-	};
-	enum close_reason refused = admission_decide(&request);
-	if (refused == CLOSE_NONE)
-		seat_take_fd(a, worker, &fd, l, &peer);
+	struct arrival v; /* not cleared: a visitor is large */
+	v.listening = l;
+	v.peer = &peer;
+	v.is_tcp = l->is_tcp;
+	acceptor_ask(a, &v, fd);
+	if (acceptor_must_wait(a, &v))
+		acceptor_wait_take_fd(a, &fd, &v);
+	else if (v.verdict.reason == CLOSE_NONE)
+		acceptor_seat_take_fd(a, worker, &fd, &v);
 	else
-		refuse_take_fd(a, &fd, l, &peer, refused);
+		acceptor_refuse_take_fd(a, &fd, &v);
 	return ACCEPT_ONE;
 }

@@ -13,10 +13,7 @@
 /* Connections taken from one socket in one turn, so that a flooded one leaves the others theirs. */
 #define ACCEPTS_A_TURN 64
 
-/* While a socket is taken out: how long one wait for room in the workers' queues lasts, after how long without any the
- * workers are given up, and how many connections are taken where the kernel does not tell how many wait. */
-#define TAKE_OUT_WAIT_MS 10
-#define TAKE_OUT_PATIENCE_MS 1000
+/* While a socket is taken out: how many connections are taken where the kernel does not tell how many wait. */
 #define TAKE_OUT_MOST 65536U
 
 MAIN_ONLY static void socket_ready(struct watch *w, unsigned events UNUSED)
@@ -68,7 +65,7 @@ void acceptor_unwatch(struct acceptor *a, struct listening *l)
 	poller_remove(&a->poller, l->fd);
 }
 
-int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors)
+int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors, const struct config *config)
 {
 	struct acceptor *a = aligned_alloc(_Alignof(struct acceptor), sizeof(*a));
 	if (!a)
@@ -81,6 +78,10 @@ int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptor
 	int failed = poller_init(&a->poller);
 	if (!failed)
 		failed = acceptor_pause_init(a);
+	if (!failed)
+		failed = acceptor_wait_init(a);
+	if (!failed)
+		failed = door_create(&a->door, pool, &a->poller, &a->timers, config);
 	if (failed) {
 		acceptor_destroy(a);
 		return failed;
@@ -93,6 +94,8 @@ struct acceptor *acceptor_destroy(struct acceptor *a)
 {
 	if (!a)
 		return NULL;
+	acceptor_wait_fini(a);
+	a->door = door_destroy(a->door);
 	poller_fini(&a->poller);
 	free(a);
 	return NULL;
@@ -132,18 +135,33 @@ MAIN_ONLY static bool has(const struct listener_set *set, const struct listening
 	return false;
 }
 
+/* Whether it still has the listener of this name, which may listen elsewhere. */
+MAIN_ONLY static bool has_account(const struct listener_set *set, const struct account *account)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		if (set->at[i].account == account)
+			return true;
+	return false;
+}
+
 void acceptor_leave(struct acceptor *a, const struct listener_set *next)
 {
 	bool patient = true;
 	for (unsigned i = 0; a->set && i < a->set->count; i++)
 		if (!has(next, a->set->at[i].socket))
 			acceptor_take_out(a->set->at[i].socket, &patient);
+	for (unsigned i = 0; a->set && i < a->set->count; i++)
+		if (!has_account(next, a->set->at[i].account))
+			acceptor_wait_clear(a, a->set->at[i].account->scope, &patient);
 }
 
-int acceptor_set_listeners(struct acceptor *a, struct listener_set *set)
+int acceptor_set_listeners(struct acceptor *a, struct listener_set *set, const struct rules *rules)
 {
 	int result = 0;
 	a->set = set;
+	a->rules = rules;
+	door_set(a->door, set, rules);
+	acceptor_wait_renew(a);
 	for (unsigned i = 0; i < set->count && !a->paused; i++) {
 		struct listening *l = set->at[i].socket;
 		int failed = acceptor_watch(a, l);
@@ -167,7 +185,10 @@ void acceptor_stop(struct acceptor *a)
 		else
 			acceptor_take_out(l, &patient);
 	}
+	if (a->set)
+		acceptor_wait_clear(a, 0, &patient);
 	a->set = NULL;
+	door_set(a->door, NULL, NULL);
 	timer_stop(&a->resume);
 	timer_stop(&a->relief);
 	timer_stop(&a->rested);
@@ -178,12 +199,20 @@ void acceptor_turn(struct acceptor *a, int wait_ms)
 	int timers_ms = timer_wheel_sleep_ms(&a->timers, clock_now_ms());
 	if (wait_ms < 0 || (timers_ms >= 0 && timers_ms < wait_ms))
 		wait_ms = timers_ms;
+	if (acceptor_wait_busy(a))
+		wait_ms = 0;
 	a->turn_accepts = 0;
 	poller_wait(&a->poller, wait_ms);
 	poller_dispatch(&a->poller);
 	timer_wheel_run(&a->timers, clock_now_ms());
+	acceptor_wait_turn(a);
 	if (a->turn_accepts > 0)
 		acceptor_pace(a, a->turn_accepts);
+}
+
+struct door *acceptor_door(struct acceptor *a)
+{
+	return a->door;
 }
 
 struct poller *acceptor_poller(struct acceptor *a)

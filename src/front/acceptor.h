@@ -10,19 +10,23 @@
 #include "base/poller.h"
 #include "base/role.h"
 #include "base/timer.h"
+#include "front/door.h"
 #include "front/listener.h"
+#include "front/rules.h"
 #include "worker/handoff.h"
 
 struct acceptor;
 
-/* `pool` is borrowed. Connections and listening sockets may have `descriptors` descriptors in all. Returns 0 or
+/* `pool` is borrowed; the door is made as `config` says. Connections and listening sockets may have `descriptors` descriptors in all. Returns 0 or
  * -errno. */
-int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors) MUST_CHECK MAIN_ONLY;
+int acceptor_create(struct acceptor **to, struct pool *pool, unsigned descriptors,
+		    const struct config *config) MUST_CHECK MAIN_ONLY;
 struct acceptor *acceptor_destroy(struct acceptor *a) MAIN_ONLY; /* returns NULL; accepts NULL */
 
-/* Accepts from the sockets of `set` from here on. The set is borrowed until the next call. Returns 0, or -errno when
+/* Accepts from the sockets of `set` from here on, by `rules`. Both are borrowed until the next call. Returns 0, or -errno when
  * some socket is not accepted from, which was logged. */
-int acceptor_set_listeners(struct acceptor *a, struct listener_set *set) MUST_CHECK MAIN_ONLY;
+int acceptor_set_listeners(struct acceptor *a, struct listener_set *set,
+			   const struct rules *rules) MUST_CHECK MAIN_ONLY;
 
 /* Takes out the sockets that are not in `next` (kept ones are). Before listeners_commit: both sets must be whole. */
 void acceptor_leave(struct acceptor *a, const struct listener_set *next) MAIN_ONLY;
@@ -41,6 +45,9 @@ void acceptor_turn(struct acceptor *a, int wait_ms) MAIN_ONLY;
 
 /* Counts of the connections that were refused at the door: `closed` and `reasons`. Thread: any. */
 const struct counters *acceptor_refused(const struct acceptor *a);
+
+/* Borrowed. */
+struct door *acceptor_door(struct acceptor *a) MAIN_ONLY;
 
 /* The loop's poller and timers, for what else the main thread waits for. */
 struct poller *acceptor_poller(struct acceptor *a) MAIN_ONLY;

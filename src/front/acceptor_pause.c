@@ -119,6 +119,7 @@ MAIN_ONLY static void bell_rang(struct watch *w, unsigned events UNUSED)
 	doorbell_answer(pool_doorbell(a->pool));
 	resume(a);
 	await_handshakes(a);
+	acceptor_wait_look(a);
 }
 
 int acceptor_pause_init(struct acceptor *a)

@@ -1,19 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /* The acceptor's inside, shared by its files: acceptor.c (which sockets), accept.c (one connection), acceptor_pause.c
- * (when not to accept). */
+ * (when not to accept), acceptor_wait.c (who waits for room under a limit). */
 #ifndef FRONT_ACCEPTOR_PRIV_H
 #define FRONT_ACCEPTOR_PRIV_H
 
 #include "front/acceptor.h"
+#include "front/door.h"
+#include "front/waiting.h"
+
+/* Those that at_limit = "wait" makes wait. */
+struct acceptor_wait {
+	struct waiting *room; /* owned */
+	struct timer due;     /* somebody may come in by a rate, or has waited too long */
+	unsigned descriptors; /* what those who wait have, and will take when they come in */
+	unsigned generation;  /* of the configuration */
+	uint64_t pass;	      /* counts passes, from 1 */
+	uint64_t full_in;     /* in this one nobody could come in; an account says so of its listener */
+	uint64_t again_ms;    /* when one who was asked about may come in without a ring; UINT64_MAX: nobody may */
+	bool wanted;	      /* there may be room: a pass is to begin */
+	bool under_way;	      /* one is */
+};
 
 struct acceptor {
 	struct poller poller;
 	struct timer_wheel timers;
-	struct pool *pool;	  /* borrowed */
-	struct listener_set *set; /* borrowed; NULL: none */
-	struct watch bell;	  /* the workers': there is room again */
-	unsigned descriptors;	  /* that connections and listening sockets may have */
-	struct counters refused;  /* what never came to a worker */
+	struct pool *pool;	   /* borrowed */
+	struct listener_set *set;  /* borrowed; NULL: none */
+	const struct rules *rules; /* borrowed; of the same configuration */
+	struct door *door;	   /* owned */
+	struct watch bell;	   /* the workers': there is room again */
+	unsigned descriptors;	   /* that connections and listening sockets may have */
+	struct counters refused;   /* what never came to a worker */
 	uint64_t next_connection;
 	unsigned turn_accepts; /* in this turn */
 
@@ -24,10 +41,21 @@ struct acceptor {
 	struct timer relief; /* the episode is over when no pause came until then */
 	struct timer rested; /* sockets that rest are tried again */
 
+	struct acceptor_wait wait;
+
 	/* pacing: arrivals in a row are taken in batches */
 	uint64_t window_began_us;
 	unsigned window_accepts;
 	unsigned rate; /* a second, of the last window */
+};
+
+/* One that asks to come in. */
+struct arrival {
+	const struct listening *listening; /* borrowed */
+	const struct peer_addr *peer;	   /* borrowed; canonical */
+	bool is_tcp;
+	struct visitor visitor;
+	struct verdict verdict;
 };
 
 /* What came of an attempt to accept. */
@@ -48,6 +76,20 @@ enum accept_result {
  * with the socket itself. */
 enum accept_result acceptor_accept(struct acceptor *a, struct listening *l) MUST_CHECK MAIN_ONLY;
 
+/* accept.c: asks the door about a connection: fills in the visitor and the verdict of what `v` has of it. */
+void acceptor_ask(struct acceptor *a, struct arrival *v, int fd) MAIN_ONLY;
+
+/* accept.c: hands one that was let in to a worker; or turns one away, as its verdict says. Both take the descriptor. */
+void acceptor_seat_take_fd(struct acceptor *a, int worker, int *fd, const struct arrival *v) MAIN_ONLY;
+void acceptor_refuse_take_fd(struct acceptor *a, int *fd, const struct arrival *v) MAIN_ONLY;
+
+/* accept.c: turns one away for what is not its fault: a wait that came to nothing. Takes the descriptor. */
+void acceptor_turn_away_take_fd(struct acceptor *a, int *fd, bool is_tcp, const struct listening *l,
+				const struct who *who, enum close_reason reason) MAIN_ONLY;
+
+/* accept.c: whether the budget has `more` descriptors. */
+bool acceptor_within_budget(const struct acceptor *a, unsigned more) MUST_CHECK MAIN_ONLY;
+
 /* accept.c: whether the listener may begin another TLS handshake. */
 bool acceptor_may_shake(const struct listening *l) MUST_CHECK MAIN_ONLY;
 
@@ -67,11 +109,40 @@ void acceptor_rest(struct acceptor *a, struct listening *l) MAIN_ONLY;
 /* acceptor_pause.c: leaves one socket alone until a TLS handshake of its listener is over. */
 void acceptor_await_handshake(struct acceptor *a, struct listening *l) MAIN_ONLY;
 
+/* While who waits in a backlog or for a limit is taken in: how long one wait for room in the workers' queues lasts, and after
+ * how long without any the workers are given up. */
+#define TAKE_OUT_WAIT_MS 10
+#define TAKE_OUT_PATIENCE_MS 1000
+
 /* acceptor_pause.c: waits up to `wait_ms` for a worker to ring, unless there is room for one of `l` already. */
 void acceptor_await_room(struct acceptor *a, const struct listening *l, int wait_ms) MAIN_ONLY;
 
 /* acceptor_pause.c: when `accepts` come fast, sleeps for a moment so that the next turn finds several. */
 void acceptor_pace(struct acceptor *a, unsigned accepts) MAIN_ONLY;
+
+/* acceptor_wait.c: sets up what waiting needs. Returns 0 or -ENOMEM. */
+int acceptor_wait_init(struct acceptor *a) MUST_CHECK MAIN_ONLY;
+
+/* acceptor_wait.c: closes what still waits. */
+void acceptor_wait_fini(struct acceptor *a) MAIN_ONLY;
+
+/* acceptor_wait.c: whether one that was decided about has to wait: at a limit that says so, or behind others. */
+bool acceptor_must_wait(const struct acceptor *a, const struct arrival *v) MUST_CHECK MAIN_ONLY;
+
+/* acceptor_wait.c: lets it wait, or turns it away if there is no room for it. Takes the descriptor. */
+void acceptor_wait_take_fd(struct acceptor *a, int *fd, struct arrival *v) MAIN_ONLY;
+
+/* acceptor_wait.c: there may be room again, or the configuration is another. */
+void acceptor_wait_look(struct acceptor *a) MAIN_ONLY;
+void acceptor_wait_renew(struct acceptor *a) MAIN_ONLY;
+
+/* acceptor_wait.c: what is to do in each turn. acceptor_wait_busy: the next turn is not to sleep before it. */
+void acceptor_wait_turn(struct acceptor *a) MAIN_ONLY;
+bool acceptor_wait_busy(const struct acceptor *a) MUST_CHECK MAIN_ONLY;
+
+/* acceptor_wait.c: nobody waits any longer at the listener of this number (0: at any): who may come in does, the others
+ * are turned away. *patient is as for acceptor_take_out. */
+void acceptor_wait_clear(struct acceptor *a, uint16_t scope, bool *patient) MAIN_ONLY;
 
 /* acceptor.c: watches a socket, unless it rests or is lost; or no longer. */
 int acceptor_watch(struct acceptor *a, struct listening *l) MUST_CHECK MAIN_ONLY;

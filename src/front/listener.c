@@ -279,7 +279,14 @@ MAIN_ONLY static struct account *take_account(const struct opening *o)
 	struct account *account = find_account(o->to, o->listener->name);
 	if (!account)
 		account = find_account(o->old, o->listener->name);
-	return account ? account : account_create();
+	if (account)
+		return account;
+	/* the number that its sources are known by; it comes again after 65535 names, and bans with it at the worst */
+	static uint16_t last_scope;
+	account = account_create();
+	if (account)
+		account->scope = ++last_scope ? last_scope : ++last_scope;
+	return account;
 }
 
 MAIN_ONLY static void empty(struct listener_set *set)

@@ -20,7 +20,7 @@ SSL_CTX *tls_server_default(const struct tls_server *server);
 /* The context for the name that a client asks for. Borrowed. Thread: any. */
 SSL_CTX *tls_server_choose(const struct tls_server *server, const char *name);
 
-/* Which certificates it has, by their kind; NULL where it has none. For tests. */
+/* Which certificates it has, by their kind; NULL where it has none. */
 const struct tls_certificate *tls_server_certificate(const struct tls_server *server, const char *name,
 						     enum tls_key_kind kind);
 

@@ -10,6 +10,7 @@
 
 #include "base/must.h"
 #include "tls/client_priv.h"
+#include "tls/names_priv.h"
 #include "tls/server_priv.h"
 #include "tls/set_priv.h"
 
@@ -226,4 +227,25 @@ void tls_set_certificate(const struct tls_set *set, unsigned i, struct tls_certi
 		.not_after = c->not_after,
 		.is_upstream = is_upstream,
 	};
+}
+
+_Static_assert(TLS_SET_CHOICE_MAX == TLS_KEY_KINDS, "one of each kind");
+
+unsigned tls_set_choose(const struct tls_set *set, const char *sni, unsigned to[TLS_SET_CHOICE_MAX])
+{
+	const struct tls_core *core = set->core;
+	char name[TLS_NAME_BYTES];
+	unsigned n = 0;
+	if (!core->server)
+		return 0;
+	/* what is no host name gets the default, as at a handshake */
+	if (!tls_name_normalise(name, sni, strlen(sni), false))
+		name[0] = '\0';
+	for (unsigned kind = 0; kind < TLS_KEY_KINDS; kind++) {
+		const struct tls_certificate *c = tls_server_certificate(core->server, name, (enum tls_key_kind)kind);
+		for (unsigned i = 0; c && i < core->certificate_count; i++)
+			if (core->certificates[i] == c)
+				to[n++] = i;
+	}
+	return n;
 }

@@ -67,4 +67,9 @@ struct tls_certificate_facts {
 unsigned tls_set_certificate_count(const struct tls_set *set);
 void tls_set_certificate(const struct tls_set *set, unsigned i, struct tls_certificate_facts *to);
 
+/* The certificates that a client may be shown which asks for this name; several where they have keys of different kinds, and
+ * the client's algorithms decide. Their numbers go to `to`. Returns how many; 0: clients speak plain. Thread: main. */
+#define TLS_SET_CHOICE_MAX 5
+unsigned tls_set_choose(const struct tls_set *set, const char *sni, unsigned to[TLS_SET_CHOICE_MAX]);
+
 #endif

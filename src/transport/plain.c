@@ -13,6 +13,7 @@ WORKER_ONLY static void plain_close(struct stream *s, bool reset)
 const struct transport transport_plain = {
 	.name = "plain",
 	.read = wire_read,
+	.ends_next = wire_ends_next,
 	.write = wire_write,
 	.end = wire_end,
 	.close = plain_close,

@@ -3,7 +3,8 @@
 
 #include <errno.h>
 
-enum relay_result relay_pump(struct stream *from, struct stream *to, uint8_t *scratch, size_t budget, int *error)
+enum relay_result relay_pump(struct stream *from, struct stream *to, uint8_t *scratch, size_t budget, size_t *may,
+			     int *error)
 {
 	size_t copied = 0;
 	for (;;) {
@@ -19,7 +20,10 @@ enum relay_result relay_pump(struct stream *from, struct stream *to, uint8_t *sc
 		if (copied >= budget)
 			return RELAY_MORE;
 
-		ssize_t got = stream_read(from, scratch, STREAM_HELD_MAX_BYTES);
+		/* an end that was read already costs nothing */
+		if (*may == 0 && !from->read_ended)
+			return from->can_read ? RELAY_PACED : RELAY_WAIT;
+		ssize_t got = stream_read(from, scratch, *may < STREAM_HELD_MAX_BYTES ? *may : STREAM_HELD_MAX_BYTES);
 		if (got == -EAGAIN)
 			return RELAY_WAIT;
 		if (got < 0) {
@@ -31,6 +35,7 @@ enum relay_result relay_pump(struct stream *from, struct stream *to, uint8_t *sc
 			continue;
 		}
 		copied += stream_read_cost(got);
+		*may -= (size_t)got;
 		failed = stream_send(to, scratch, (size_t)got);
 		if (failed) {
 			*error = failed;

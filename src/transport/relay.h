@@ -16,13 +16,15 @@
 enum relay_result {
 	RELAY_WAIT,	   /* nothing to do until a stream is ready */
 	RELAY_MORE,	   /* the budget is spent: call again in the next turn */
+	RELAY_PACED,	   /* there may be something to read, and none of it may be */
 	RELAY_ENDED,	   /* the source's end was passed on: this direction is over */
 	RELAY_FROM_FAILED, /* the source is broken; *error says how */
 	RELAY_TO_FAILED,   /* the sink is broken, or there is no memory to hold (-ENOMEM) */
 };
 
-/* Copies at most about `budget` bytes. `from` and `to` may be one stream. `scratch` is STREAM_HELD_MAX_BYTES large. */
-enum relay_result relay_pump(struct stream *from, struct stream *to, uint8_t *scratch, size_t budget,
+/* Copies at most about `budget` bytes, and reads not more than *may, from which it takes what it reads; SIZE_MAX: no limit.
+ * `from` and `to` may be one stream. `scratch` is STREAM_HELD_MAX_BYTES large. */
+enum relay_result relay_pump(struct stream *from, struct stream *to, uint8_t *scratch, size_t budget, size_t *may,
 			     int *error) WORKER_ONLY;
 
 #endif

@@ -58,6 +58,11 @@ ssize_t stream_read(struct stream *s, void *to, size_t n)
 	return got;
 }
 
+bool stream_ends_next(struct stream *s)
+{
+	return s->read_ended || (s->can_read && s->transport->ends_next(s));
+}
+
 size_t stream_room(const struct stream *s)
 {
 	return STREAM_HELD_MAX_BYTES - stream_held(s);
@@ -129,6 +134,12 @@ size_t stream_unconfirmed(const struct stream *s)
 	if (n > 0 && s->end_sent)
 		n--;
 	return n < s->bytes_out ? n : s->bytes_out;
+}
+
+uint64_t stream_taken(const struct stream *s)
+{
+	uint64_t waits = s->sealed + socket_unsent(s->fd);
+	return waits < s->bytes_out ? s->bytes_out - waits : 0;
 }
 
 int stream_flush(struct stream *s)

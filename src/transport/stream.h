@@ -28,6 +28,9 @@ struct transport {
 	 * from the descriptor and not handed them out yet keeps `can_read` set. */
 	ssize_t (*read)(struct stream *s, void *to, size_t n);
 
+	/* Whether the next read brings the peer's end or a failure, and no bytes. */
+	bool (*ends_next)(struct stream *s);
+
 	/* Writes up to `n` bytes. Returns how many were taken, at least 1. */
 	ssize_t (*write)(struct stream *s, const void *from, size_t n);
 
@@ -94,6 +97,9 @@ void stream_note(struct stream *s, unsigned events) WORKER_ONLY;
 /* Reads up to `n` bytes. Returns how many; 0 at the peer's clean end (again at each call); -EAGAIN; -errno. */
 ssize_t stream_read(struct stream *s, void *to, size_t n) MUST_CHECK WORKER_ONLY;
 
+/* Whether the next read is known to bring the peer's end or a failure, and no bytes: for those who may not read bytes now. */
+bool stream_ends_next(struct stream *s) MUST_CHECK WORKER_ONLY;
+
 /* What a read counts against a turn's budget at least: a system call is not cheaper for bringing little. */
 #define STREAM_READ_COST_BYTES 4096U
 
@@ -124,6 +130,14 @@ static inline bool stream_is_out(const struct stream *s)
 /* Bytes that the kernel has taken and a TCP peer has not confirmed: a reset would take them back. 0 over a UNIX
  * socket, where the peer has them. */
 size_t stream_unconfirmed(const struct stream *s) WORKER_ONLY;
+
+/* The sequence of bytes sent so far: how far it goes with what is held, and how far the peer has taken it, as far as the
+ * kernel tells. */
+static inline uint64_t stream_owed_to(const struct stream *s)
+{
+	return s->bytes_out + stream_held(s);
+}
+uint64_t stream_taken(const struct stream *s) WORKER_ONLY;
 
 /* Sends what is held, and the end if it was asked for. Returns 0 when all is out, -EAGAIN, -errno. */
 int stream_flush(struct stream *s) MUST_CHECK WORKER_ONLY;

@@ -433,6 +433,31 @@ WORKER_ONLY static ssize_t tls_read(struct stream *s, void *to, size_t n)
 	return done > 0 ? (ssize_t)done : result;
 }
 
+WORKER_ONLY static bool tls_ends_next(struct stream *s)
+{
+	struct tls_layer *t = s->tls;
+	if (!t->ssl || t->failed)
+		return true;
+	tls_wake(t);
+	/* while it takes none of our answers it is not heard: as in tls_read */
+	if (SSL_pending(t->ssl) > 0 || s->sealed >= SEALED_MAX_BYTES)
+		return false;
+	begin(t);
+	uint8_t byte;
+	size_t got;
+	int peeked = SSL_peek_ex(t->ssl, &byte, 1, &got);
+	int result = peeked == 1 ? 1 : outcome(s, peeked);
+	int failed = finish(s);
+	if (failed && failed != t->deaf && (result == 1 || result == -EAGAIN))
+		result = failed;
+	if (result < 0 && result != -EAGAIN)
+		t->failed = result;
+	/* it is there, in memory of ours: no edge will tell of it */
+	if (t->kept || result != -EAGAIN)
+		s->can_read = true;
+	return result != 1 && result != -EAGAIN;
+}
+
 WORKER_ONLY static ssize_t tls_write(struct stream *s, const void *from, size_t n)
 {
 	struct tls_layer *t = s->tls;
@@ -535,6 +560,7 @@ WORKER_ONLY static void tls_close(struct stream *s, bool reset)
 const struct transport transport_tls = {
 	.name = "tls",
 	.read = tls_read,
+	.ends_next = tls_ends_next,
 	.write = tls_write,
 	.flush = tls_flush,
 	.end = tls_end,

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/socket.h"
+
 ssize_t wire_read(struct stream *s, void *to, size_t n)
 {
 	ssize_t got = recv(s->fd, to, n, 0);
@@ -16,6 +18,12 @@ ssize_t wire_read(struct stream *s, void *to, size_t n)
 	if ((size_t)got < n && got > 0 && !s->read_dry)
 		s->can_read = false;
 	return got;
+}
+
+/* A look with MSG_PEEK would take the failure away, and the next read would take it for a clean end. */
+bool wire_ends_next(struct stream *s)
+{
+	return s->end_near && socket_unread(s->fd) == 0;
 }
 
 ssize_t wire_write(struct stream *s, const void *from, size_t n)

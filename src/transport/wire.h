@@ -8,6 +8,9 @@
 /* Receives up to `n` bytes. Returns how many, 0 at the end, -EAGAIN or -errno; clears `can_read` when nothing is left. */
 ssize_t wire_read(struct stream *s, void *to, size_t n) MUST_CHECK WORKER_ONLY;
 
+/* Whether the descriptor's end or failure is next: it was told, and no byte lies before it. */
+bool wire_ends_next(struct stream *s) WORKER_ONLY;
+
 /* Sends up to `n` bytes. Returns how many were taken, -EAGAIN (`can_write` is cleared) or -errno. */
 ssize_t wire_write(struct stream *s, const void *from, size_t n) MUST_CHECK WORKER_ONLY;
 

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 enum close_reason {
-#define CLOSE_REASON(name, error, ending, text) CLOSE_##name,
+#define CLOSE_REASON(name, error, ending, offence, text) CLOSE_##name,
 #include "worker/close_reasons.def"
 #undef CLOSE_REASON
 	CLOSE_REASON_COUNT,
@@ -17,8 +17,9 @@ struct close_reason_facts {
 	const char *name; /* "client_closed" */
 	const char *text;
 	bool is_error;
-	bool resets; /* both sides */
-	bool alerts; /* the client gets an alert, and an end */
+	bool resets;	 /* both sides */
+	bool alerts;	 /* the client gets an alert, and an end */
+	bool is_offence; /* counted towards a ban of the source */
 };
 
 /* By reason, CLOSE_REASON_COUNT of them. */

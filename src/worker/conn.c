@@ -8,6 +8,8 @@
 #include "base/socket.h"
 #include "worker/conn_priv.h"
 #include "worker/dial.h"
+#include "worker/offences.h"
+#include "worker/recheck.h"
 #include "worker/worker.h"
 
 /* Whether TLS is all there where it is configured: never is it left out for want of something. */
@@ -17,9 +19,12 @@ static bool has_its_tls(const struct seat *seat)
 }
 
 /* What every connection gives back at its end, and counts. */
-WORKER_ONLY static void give_back(struct worker *w, struct account *account, unsigned descriptors,
-				  enum close_reason reason)
+WORKER_ONLY static void give_back(struct worker *w, struct account *account, struct source_share *const sources[],
+				  unsigned descriptors, enum close_reason reason)
 {
+	for (unsigned i = 0; i < SOURCE_SCOPES; i++)
+		if (sources[i])
+			atomic_fetch_sub_explicit(&sources[i]->open, 1, memory_order_release);
 	counter_add(&w->counters.reasons[reason], 1);
 	counter_add(&w->counters.closed, 1);
 	atomic_fetch_sub_explicit(&account->open, 1, memory_order_relaxed);
@@ -36,13 +41,11 @@ WORKER_ONLY static void refuse(struct worker *w, struct seat *seat, enum close_r
 	fd_close(&seat->fd);
 	if (seat->listener->tls.enabled)
 		atomic_fetch_sub_explicit(&seat->account->handshakes, 1, memory_order_relaxed);
-	give_back(w, seat->account, seat->descriptors, reason);
+	give_back(w, seat->account, seat->sources, seat->descriptors, reason);
 	account_unref(seat->account);
 	tls_set_unref(seat->tls);
 	config_unref(seat->config);
 }
-
-static void idle_or_linger(struct timer *t, uint64_t now_ms);
 
 WORKER_ONLY static void client_ready(struct watch *watch, unsigned events)
 {
@@ -66,13 +69,6 @@ WORKER_ONLY static void upstream_ready(struct watch *watch, unsigned events)
 	}
 	stream_note(&c->upstream.stream, events);
 	conn_go(c);
-}
-
-WORKER_ONLY static void start_idle_timer(struct conn *c)
-{
-	uint64_t idle_ms = c->listener->timeouts.idle_ms;
-	if (idle_ms > 0)
-		timer_start(&c->worker->timers, &c->timer, c->active_ms + idle_ms);
 }
 
 void conn_open(struct worker *w, struct seat *seat)
@@ -100,6 +96,9 @@ void conn_open(struct worker *w, struct seat *seat)
 	c->listener = seat->listener;
 	c->account = seat->account;
 	c->tls = seat->tls;
+	for (unsigned i = 0; i < SOURCE_SCOPES; i++)
+		c->sources[i] = seat->sources[i];
+	c->trusted = seat->trusted;
 	c->descriptors = seat->descriptors;
 	c->peer = seat->peer;
 	c->number = seat->connection;
@@ -113,9 +112,9 @@ void conn_open(struct worker *w, struct seat *seat)
 	c->upstream.watch.ready = upstream_ready;
 	stream_open_take_fd(&c->client.stream, &transport_plain, &seat->fd, seat->is_tcp);
 	stream_init(&c->upstream.stream);
-	timer_init(&c->timer, idle_or_linger);
+	timer_init(&c->timer, conn_timer_due);
 	list_init(&c->again);
-	list_append(&w->conns, &c->node);
+	list_append(recheck_conns(w), &c->node);
 	conn_report_open(c);
 	if (c->listener->tls.enabled)
 		conn_handshake_start(c);
@@ -126,30 +125,14 @@ void conn_open(struct worker *w, struct seat *seat)
 void conn_begin(struct conn *c)
 {
 	c->phase = CONN_SERVICE;
+	c->begun_ms = worker_now_ms(c->worker);
+	if (conn_pace_start(c) < 0) {
+		conn_close(c, CLOSE_no_memory);
+		return;
+	}
 	c->served = true;
-	timer_stop(&c->timer);
-	start_idle_timer(c);
+	conn_timer_start(c);
 	c->service->open(c);
-}
-
-/* One timer, set anew only when it fires: activity just notes the time. */
-WORKER_ONLY static void idle_or_linger(struct timer *t, uint64_t now_ms)
-{
-	struct conn *c = CONTAINER_OF(t, struct conn, timer);
-	if (c->phase == CONN_FINISH) {
-		conn_finish_due(c, now_ms);
-		return;
-	}
-	if (c->phase == CONN_HANDSHAKE) {
-		conn_close(c, CLOSE_handshake_timeout);
-		return;
-	}
-	if (c->phase == CONN_DIAL)
-		c->active_ms = now_ms; /* timeouts.connect is what counts now */
-	if (c->active_ms + c->listener->timeouts.idle_ms > now_ms)
-		start_idle_timer(c);
-	else
-		conn_close(c, CLOSE_idle);
 }
 
 WORKER_ONLY static void service_go(struct conn *c)
@@ -163,6 +146,8 @@ WORKER_ONLY static void service_go(struct conn *c)
 		c->service->readable(c);
 	if (c->phase == CONN_SERVICE && c->service->writable && stream_is_out(&c->client.stream))
 		c->service->writable(c);
+	if (c->phase == CONN_SERVICE && c->pace)
+		conn_look_hung_up(c);
 }
 
 /* Over TLS a client that has said all and closes resets the connection, because of tickets that it has not read. While
@@ -243,14 +228,30 @@ uint8_t *conn_scratch(struct conn *c)
 
 ssize_t conn_read(struct conn *c, void *to, size_t n)
 {
+	struct stream *s = &c->client.stream;
 	if (c->phase == CONN_CLOSED)
 		return -EPIPE;
-	return stream_read(&c->client.stream, to, n);
+	/* what comes after the service is done is thrown away, and does not wait */
+	if (!c->pace || c->phase == CONN_FINISH || !s->can_read)
+		return stream_read(s, to, n);
+	size_t may = conn_pace_ask(c, PACE_IN);
+	if (may == 0 && !stream_ends_next(s))
+		return -EAGAIN;
+	/* an end, or a failure, needs room for nothing */
+	size_t most = may > 0 ? may : 1;
+	ssize_t got = stream_read(s, to, n < most ? n : most);
+	if (got > 0)
+		conn_pace_use(c, PACE_IN, (size_t)got);
+	if (!s->can_read)
+		conn_pace_rest(c, PACE_IN);
+	return got;
 }
 
-size_t conn_room(const struct conn *c)
+size_t conn_room(struct conn *c)
 {
-	return stream_room(&c->client.stream);
+	size_t room = c->phase == CONN_CLOSED ? 0 : stream_room(&c->client.stream);
+	size_t may = room > 0 ? conn_pace_ask(c, PACE_OUT) : 0;
+	return room < may ? room : may;
 }
 
 size_t conn_pending(const struct conn *c)
@@ -262,6 +263,7 @@ int conn_send(struct conn *c, const void *from, size_t n)
 {
 	if (c->phase == CONN_CLOSED)
 		return -EPIPE;
+	conn_pace_use(c, PACE_OUT, n);
 	return stream_send(&c->client.stream, from, n);
 }
 
@@ -282,6 +284,7 @@ void conn_dialed(struct conn *c)
 {
 	c->phase = CONN_SERVICE;
 	c->active_ms = worker_now_ms(c->worker);
+	c->begun_ms = c->active_ms;
 	c->service->connected(c);
 }
 
@@ -321,6 +324,15 @@ enum close_reason conn_reason_of(bool upstream, int error)
 	}
 }
 
+void conn_offence(struct conn *c, unsigned n)
+{
+	/* the source is not this connection's any more after its end */
+	if (c->phase == CONN_CLOSED || c->trusted)
+		return;
+	for (unsigned i = 0; i < SOURCE_SCOPES; i++)
+		offences_add(c->worker->offences, c->sources[i], n);
+}
+
 void conn_fail(struct conn *c, int error)
 {
 	conn_close(c, conn_reason_of(false, error));
@@ -332,9 +344,12 @@ void conn_close(struct conn *c, enum close_reason reason)
 		return;
 	must(reason < CLOSE_REASON_COUNT);
 	struct worker *w = c->worker;
+	if (close_reason_facts[reason].is_offence)
+		conn_offence(c, 1);
 	c->phase = CONN_CLOSED;
 	c->dial = dial_destroy(c->dial);
 	timer_stop(&c->timer);
+	conn_pace_stop(c);
 	list_remove(&c->again);
 	conn_handshake_over(c);
 	if (c->served && c->service->closed)
@@ -349,7 +364,7 @@ void conn_close(struct conn *c, enum close_reason reason)
 
 	counter_add(&w->counters.bytes_in, c->client.stream.bytes_in);
 	counter_add(&w->counters.bytes_out, bytes_out);
-	give_back(w, c->account, c->descriptors, reason);
+	give_back(w, c->account, c->sources, c->descriptors, reason);
 
 	list_remove(&c->node);
 	list_append(&w->dead, &c->node);
@@ -360,6 +375,7 @@ void conn_close_all(struct worker *w, enum close_reason reason)
 	struct seat seat;
 	while (queue_take(&w->queue, &seat))
 		conn_open(w, &seat);
+	recheck_end(w);
 	while (!list_empty(&w->conns))
 		conn_close(CONTAINER_OF(w->conns.next, struct conn, node), reason);
 }
@@ -372,6 +388,7 @@ void conn_free_dead(struct worker *w)
 		account_unref(c->account);
 		tls_set_unref(c->tls);
 		config_unref(c->config);
+		free(c->pace);
 		free(c->upstream_error);
 		free(c);
 	}

@@ -30,15 +30,16 @@ uint64_t conn_serial(const struct conn *c) WORKER_ONLY;
 uint8_t *conn_scratch(struct conn *c) WORKER_ONLY;
 
 /* Reads up to `n` bytes from the client. Returns how many; 0 at its end (it sends nothing more, but may read on);
- * -EAGAIN; another -errno when the client is gone: give it to conn_fail. */
+ * -EAGAIN, also while the bandwidth is used up: `readable` is called again in either case; another -errno when the client is gone: give it to conn_fail. */
 ssize_t conn_read(struct conn *c, void *to, size_t n) MUST_CHECK WORKER_ONLY;
 
 /* Throws away what the client sends; closes with client_closed at its end. A `readable` for services that do not
  * listen. */
 void conn_discard(struct conn *c) WORKER_ONLY;
 
-/* How many bytes conn_send takes now; conn_pending: how many it holds. */
-size_t conn_room(const struct conn *c) WORKER_ONLY;
+/* How many bytes conn_send takes now; conn_pending: how many it holds. If there is no room although nothing is held, the
+ * bandwidth is used up: `writable` is called when there is some. */
+size_t conn_room(struct conn *c) WORKER_ONLY;
 size_t conn_pending(const struct conn *c) WORKER_ONLY;
 
 /* Sends `n` bytes, at most conn_room(), to the client; what it does not take at once is held. Returns 0 or -errno:
@@ -59,6 +60,10 @@ void conn_relay(struct conn *c) WORKER_ONLY;
 
 /* From here on the core sends the client what it sends, and closes. */
 void conn_relay_back(struct conn *c) WORKER_ONLY;
+
+/* Notes `n` offences of the client's source, which count towards a ban: it broke the service's protocol, gave a wrong
+ * password, or the like. The connection goes on. */
+void conn_offence(struct conn *c, unsigned n) WORKER_ONLY;
 
 /* Sends what is held, then the end, throws away what the client still sends, for up to timeouts.linger, and closes
  * with `reason`. */

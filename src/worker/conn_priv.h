@@ -14,6 +14,8 @@
 #include "transport/stream.h"
 #include "worker/conn.h"
 #include "worker/handoff.h"
+#include "worker/owing.h"
+#include "worker/pace.h"
 
 struct worker;
 struct dial;
@@ -36,6 +38,14 @@ struct conn_side {
 	struct stream stream;
 };
 
+/* What a connection has only if its bytes are limited, or its client must take them fast enough. */
+struct conn_pace {
+	struct conn *conn;	   /* borrowed */
+	struct timer timer;	   /* bytes may go on; while it runs some wait */
+	struct pace_line lines[2]; /* by enum pace_way */
+	struct owing owing;
+};
+
 /* One connection: about 400 bytes, and nothing else while it is idle. */
 struct conn {
 	struct list node;      /* in the worker's conns, or dead */
@@ -43,22 +53,25 @@ struct conn {
 	struct worker *worker; /* borrowed */
 	struct conn_side client;
 	struct conn_side upstream;
-	struct timer timer; /* idle; in CONN_HANDSHAKE and CONN_FINISH the end of that */
+	struct timer timer; /* the next of the timeouts; in CONN_HANDSHAKE and CONN_FINISH the end of that */
 
-	const struct service *service;		/* static */
-	struct config *config;			/* ref */
-	const struct listener_config *listener; /* borrowed from config */
-	struct account *account;		/* ref */
-	struct tls_set *tls;			/* ref; NULL: no TLS on either side */
-	struct dial *dial;			/* owned; in CONN_DIAL */
-	const struct endpoint *upstream_at;	/* borrowed from config; NULL: never connected */
-	char *upstream_error;			/* owned: why TLS with the upstream failed; NULL: it did not */
-	struct peer_addr upstream_peer;		/* the address of it that answered */
+	const struct service *service;		     /* static */
+	struct config *config;			     /* ref */
+	const struct listener_config *listener;	     /* borrowed from config */
+	struct account *account;		     /* ref */
+	struct tls_set *tls;			     /* ref; NULL: no TLS on either side */
+	struct source_share *sources[SOURCE_SCOPES]; /* counted as open; NULL: none */
+	struct conn_pace *pace;			     /* owned; NULL: nothing is limited */
+	struct dial *dial;			     /* owned; in CONN_DIAL */
+	const struct endpoint *upstream_at;	     /* borrowed from config; NULL: never connected */
+	char *upstream_error;			     /* owned: why TLS with the upstream failed; NULL: it did not */
+	struct peer_addr upstream_peer;		     /* the address of it that answered */
 
 	struct peer_addr peer;
 	uint64_t number;
 	uint64_t serial;
 	uint64_t opened_ms;
+	uint64_t begun_ms;  /* the service, or the upstream behind it, was there */
 	uint64_t active_ms; /* something happened last */
 	uint64_t finish_ms; /* CONN_FINISH: when timeouts.linger is over */
 	unsigned descriptors;
@@ -70,6 +83,7 @@ struct conn {
 	bool upstream_deaf : 1;	 /* it takes nothing more, but may still send */
 	bool shaking : 1;	 /* the account counts its handshake */
 	bool served : 1;	 /* the service has it */
+	bool trusted : 1;	 /* exempt from limits */
 
 	_Alignas(max_align_t) unsigned char state[]; /* the service's */
 };
@@ -85,6 +99,38 @@ void conn_go(struct conn *c) WORKER_ONLY;
 
 /* The client's TLS, or none, is agreed on: the service takes over. */
 void conn_begin(struct conn *c) WORKER_ONLY;
+
+/* conn_timer.c: starts the timer for the next of the timeouts, from CONN_SERVICE on. */
+void conn_timer_start(struct conn *c) WORKER_ONLY;
+
+/* conn_timer.c: it is due. */
+void conn_timer_due(struct timer *t, uint64_t now_ms) WORKER_ONLY;
+
+/* conn_pace.c: sets up what limits the connection's bytes. Returns 0 or -ENOMEM. */
+int conn_pace_start(struct conn *c) MUST_CHECK WORKER_ONLY;
+
+/* conn_pace.c: how many bytes may go now; SIZE_MAX without a limit. 0: conn_go is called when some may. */
+size_t conn_pace_ask(struct conn *c, enum pace_way way) WORKER_ONLY;
+
+/* conn_pace.c: so many bytes went. */
+void conn_pace_use(struct conn *c, enum pace_way way, size_t n) WORKER_ONLY;
+
+/* conn_pace.c: nothing is there that could go now: others may have its turn. */
+void conn_pace_rest(struct conn *c, enum pace_way way) WORKER_ONLY;
+
+/* conn_pace.c: at the end. */
+void conn_pace_stop(struct conn *c) WORKER_ONLY;
+
+/* Whether bytes wait for their time. */
+static inline bool conn_pace_waits(const struct conn *c)
+{
+	return c->pace && timer_runs(&c->pace->timer);
+}
+
+/* The client's failure, when its descriptor has hung up: where its bytes wait no read tells of it. Over a UNIX socket a
+ * hang-up is no error: the client has closed, and what it sent still goes on. Returns false when the connection was
+ * closed. */
+bool conn_look_hung_up(struct conn *c) WORKER_ONLY;
 
 /* conn_tls.c: begins TLS with the client, and goes on with it. */
 void conn_handshake_start(struct conn *c) WORKER_ONLY;

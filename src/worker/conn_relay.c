@@ -2,13 +2,15 @@
 /* A connection that is copied: between client and upstream, or back to the client. */
 #include <errno.h>
 
-#include "base/socket.h"
 #include "transport/relay.h"
 #include "worker/conn_priv.h"
 #include "worker/worker.h"
 
 /* Bytes a direction in one turn, so that a fast pair leaves the others their turn. */
 #define RELAY_A_TURN (4U * STREAM_HELD_MAX_BYTES)
+
+/* The same for bytes that are limited: these come in quanta, of which a burst has many. */
+#define QUANTA_A_TURN 16
 
 /* Both sides are in order and one of them has ended: which was first is what the close record says. */
 WORKER_ONLY static void note_end(struct conn *c)
@@ -44,6 +46,54 @@ WORKER_ONLY static void finish_deaf(struct conn *c)
 	conn_finish(c, lost ? CLOSE_upstream_unread : CLOSE_upstream_closed);
 }
 
+/* How many bytes may go in all of these ways. */
+WORKER_ONLY static size_t ask(struct conn *c, const bool ways[2])
+{
+	size_t may = SIZE_MAX;
+	for (enum pace_way way = PACE_IN; way <= PACE_OUT && may > 0; way++) {
+		size_t n = ways[way] ? conn_pace_ask(c, way) : may;
+		if (n < may)
+			may = n;
+	}
+	return may;
+}
+
+/* relay_pump with what may go. RELAY_PACED: conn_go is called when more may. */
+WORKER_ONLY static enum relay_result pump_paced(struct conn *c, struct stream *from, struct stream *to,
+						const bool ways[2], int *error)
+{
+	size_t may = 0;
+	for (int quanta = 0;; quanta++) {
+		size_t had = may;
+		enum relay_result result = relay_pump(from, to, c->worker->scratch, RELAY_A_TURN, &may, error);
+		for (enum pace_way way = PACE_IN; way <= PACE_OUT; way++) {
+			if (ways[way])
+				conn_pace_use(c, way, had - may);
+			if (ways[way] && result == RELAY_WAIT)
+				conn_pace_rest(c, way);
+		}
+		if (result != RELAY_PACED)
+			return result;
+		if (quanta == QUANTA_A_TURN)
+			return RELAY_MORE;
+		may = ask(c, ways);
+		if (may == 0 && !stream_ends_next(from))
+			return RELAY_PACED;
+		/* an end, or a failure, needs room for nothing */
+		if (may == 0)
+			may = 1;
+	}
+}
+
+WORKER_ONLY static enum relay_result pump(struct conn *c, struct stream *from, struct stream *to, const bool ways[2],
+					  int *error)
+{
+	if (c->pace)
+		return pump_paced(c, from, to, ways, error);
+	size_t may = SIZE_MAX;
+	return relay_pump(from, to, c->worker->scratch, RELAY_A_TURN, &may, error);
+}
+
 /* The upstream has ended, the client has all of it and our end, and closes without a word of its own, as many do. It is no
  * error; but whether it had more to say is not known, so the upstream does not see a clean end. */
 WORKER_ONLY static bool left_in_silence(const struct conn *c, int error)
@@ -55,8 +105,9 @@ WORKER_ONLY static bool left_in_silence(const struct conn *c, int error)
 /* client -> upstream. Returns false when the connection was closed. */
 WORKER_ONLY static bool pump_up(struct conn *c, enum relay_result *result)
 {
+	static const bool in[2] = {[PACE_IN] = true};
 	int error = 0;
-	*result = relay_pump(&c->client.stream, &c->upstream.stream, c->worker->scratch, RELAY_A_TURN, &error);
+	*result = pump(c, &c->client.stream, &c->upstream.stream, in, &error);
 	if (*result == RELAY_FROM_FAILED && left_in_silence(c, error)) {
 		stream_close(&c->upstream.stream, true);
 		conn_close(c, CLOSE_upstream_closed);
@@ -74,8 +125,9 @@ WORKER_ONLY static bool pump_up(struct conn *c, enum relay_result *result)
 /* upstream -> client. Returns false when the connection was closed. */
 WORKER_ONLY static bool pump_down(struct conn *c, enum relay_result *result)
 {
+	static const bool out[2] = {[PACE_OUT] = true};
 	int error = 0;
-	*result = relay_pump(&c->upstream.stream, &c->client.stream, c->worker->scratch, RELAY_A_TURN, &error);
+	*result = pump(c, &c->upstream.stream, &c->client.stream, out, &error);
 	if (*result == RELAY_FROM_FAILED) {
 		/* what it had sent before is still the client's, as it would be without a proxy */
 		conn_cut(c, conn_reason_of(true, error));
@@ -84,16 +136,6 @@ WORKER_ONLY static bool pump_down(struct conn *c, enum relay_result *result)
 	if (*result == RELAY_TO_FAILED)
 		client_deaf(c, error);
 	return c->phase == CONN_RELAY;
-}
-
-/* The client may be gone while the upstream is too slow for what it sent to be read to the end, where the reset
- * would show. Over a UNIX socket a hang-up is no error: the client has closed, and what it sent still goes to the
- * upstream. */
-WORKER_ONLY static void client_hung_up(struct conn *c)
-{
-	int error = conn_take_error(c);
-	if (error)
-		conn_fail(c, error);
 }
 
 WORKER_ONLY static void relay_both(struct conn *c)
@@ -117,16 +159,20 @@ WORKER_ONLY static void relay_both(struct conn *c)
 		conn_close(c, c->upstream_first ? CLOSE_upstream_closed : CLOSE_client_closed);
 	else if (up == RELAY_MORE || down == RELAY_MORE)
 		conn_again(c);
-	else if (c->client.stream.hung_up)
-		client_hung_up(c);
+	else
+		conn_look_hung_up(c); /* what it sent may wait for the upstream, or for its time */
 }
 
 WORKER_ONLY static void relay_back(struct conn *c)
 {
+	static const bool both[2] = {true, true};
 	struct stream *s = &c->client.stream;
 	int error = 0;
-	switch (relay_pump(s, s, c->worker->scratch, RELAY_A_TURN, &error)) {
+	switch (pump(c, s, s, both, &error)) {
 	case RELAY_WAIT:
+		break;
+	case RELAY_PACED:
+		conn_look_hung_up(c);
 		break;
 	case RELAY_MORE:
 		conn_again(c);

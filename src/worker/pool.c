@@ -6,10 +6,13 @@
 #include "base/must.h"
 #include "service/service.h"
 #include "worker/handoff.h"
+#include "worker/offences.h"
+#include "worker/recheck.h"
 #include "worker/worker.h"
 
 struct pool {
 	struct doorbell doorbell;
+	struct offences offences;
 	atomic_uint descriptors; /* that connections have, or will have */
 	unsigned count;
 	struct worker *workers; /* owned */
@@ -26,6 +29,12 @@ int pool_create(struct pool **to, unsigned n, struct config *config)
 		free(p);
 		return failed;
 	}
+	failed = offences_init(&p->offences);
+	if (failed) {
+		doorbell_fini(&p->doorbell);
+		free(p);
+		return failed;
+	}
 	atomic_init(&p->descriptors, 0);
 	/* workers hold cache-line-aligned counters */
 	p->workers = aligned_alloc(CACHE_LINE_BYTES, n * sizeof(*p->workers));
@@ -37,6 +46,7 @@ int pool_create(struct pool **to, unsigned n, struct config *config)
 		struct worker *w = &p->workers[p->count];
 		*w = (struct worker){.index = p->count, .wake_fd = -1, .doorbell = &p->doorbell};
 		w->descriptors = &p->descriptors;
+		w->offences = &p->offences;
 		failed = worker_start(w, config);
 		if (failed)
 			goto fail;
@@ -58,6 +68,7 @@ struct pool *pool_destroy(struct pool *p)
 	for (unsigned i = 0; i < p->count; i++)
 		worker_join(&p->workers[i]);
 	free(p->workers);
+	offences_fini(&p->offences);
 	doorbell_fini(&p->doorbell);
 	free(p);
 	return NULL;
@@ -85,7 +96,7 @@ void pool_seat(struct pool *p, unsigned worker, const struct seat *seat)
 	must(worker < p->count);
 	struct worker *w = &p->workers[worker];
 	w->seated++;
-	queue_put(&w->queue, seat);
+	queue_put(&w->queue, seat, clock_now_ms());
 	worker_wake(w);
 }
 
@@ -98,6 +109,25 @@ void pool_command(struct pool *p, enum worker_command command, struct config *co
 		atomic_fetch_or(&w->commands, 1U << command);
 		worker_wake(w);
 	}
+}
+
+void pool_recheck(struct pool *p, struct recheck *r)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		recheck_unref(atomic_exchange(&p->workers[i].next_recheck, recheck_ref(r)));
+	recheck_unref(r);
+	pool_command(p, WORKER_RECHECK, NULL);
+}
+
+bool pool_offences(struct pool *p, unsigned most, void (*each)(void *arg, struct source_share *source, unsigned n),
+		   void *arg)
+{
+	return offences_take(&p->offences, most, each, arg);
+}
+
+struct doorbell *pool_offence_bell(struct pool *p)
+{
+	return &p->offences.bell;
 }
 
 struct doorbell *pool_doorbell(struct pool *p)
@@ -142,6 +172,16 @@ const struct counters *pool_counters(const struct pool *p, unsigned worker)
 {
 	must(worker < p->count);
 	return &p->workers[worker].counters;
+}
+
+uint64_t pool_queue_age_ms(struct pool *p, uint64_t now_ms)
+{
+	uint64_t oldest_ms = 0;
+	for (unsigned i = 0; i < p->count; i++) {
+		uint64_t age_ms = queue_age_ms(&p->workers[i].queue, now_ms);
+		oldest_ms = age_ms > oldest_ms ? age_ms : oldest_ms;
+	}
+	return oldest_ms;
 }
 
 uint64_t pool_stuck_ms(struct pool *p, unsigned worker, uint64_t now_ms)

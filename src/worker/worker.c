@@ -13,6 +13,7 @@
 #include "transport/stream.h"
 #include "transport/tls.h"
 #include "worker/conn_priv.h"
+#include "worker/recheck.h"
 #include "worker/resolver.h"
 
 /* Connections taken from the queue in one turn, so that those that are seated get theirs. */
@@ -57,6 +58,8 @@ WORKER_ONLY static void take_commands(struct worker *w)
 			resolver_reconfigure(w->resolver, config);
 		config_unref(config);
 	}
+	if (commands & 1U << WORKER_RECHECK)
+		recheck_begin(w);
 	if (commands & 1U << WORKER_CLOSE_ALL)
 		conn_close_all(w, CLOSE_drain);
 	if (commands & 1U << WORKER_STOP)
@@ -85,7 +88,7 @@ WORKER_ONLY static void go_on(struct list *again)
 /* How long the next wait may last; says to main that it begins. */
 WORKER_ONLY static int prepare_to_wait(struct worker *w)
 {
-	if (!list_empty(&w->again) || !list_empty(&w->shakes))
+	if (!list_empty(&w->again) || !list_empty(&w->shakes) || w->recheck)
 		return 0;
 	int sleep_ms = timer_wheel_sleep_ms(&w->timers, clock_now_ms());
 	if (sleep_ms == 0)
@@ -135,6 +138,7 @@ WORKER_ONLY static void turn(struct worker *w)
 	conn_shake_all(w);
 	take_commands(w);
 	take_seats(w);
+	recheck_go_on(w);
 	if (tls_io_awake(w->tls_io) && !timer_runs(&w->tls_sweep))
 		timer_start(&w->timers, &w->tls_sweep, w->now_ms + TLS_SWEEP_MS);
 	timer_wheel_run(&w->timers, w->now_ms);
@@ -156,8 +160,9 @@ static void *worker_main(void *arg)
 	(void)pthread_setname_np(pthread_self(), name);
 
 	role_enter_worker();
-	while (!w->stopping || !list_empty(&w->conns) || queue_length(&w->queue) > 0)
+	while (!w->stopping || !list_empty(&w->conns) || !list_empty(&w->unchecked) || queue_length(&w->queue) > 0)
 		turn(w);
+	recheck_end(w);
 	w->resolver = resolver_destroy(w->resolver);
 	role_leave_worker();
 	return NULL;
@@ -173,6 +178,7 @@ OUTSIDE_THE_THREAD static void release(struct worker *w)
 	w->tls_io = tls_io_destroy(w->tls_io);
 	w->resolver = resolver_destroy(w->resolver);
 	config_unref(atomic_exchange(&w->next_config, NULL));
+	recheck_unref(atomic_exchange(&w->next_recheck, NULL));
 }
 
 OUTSIDE_THE_THREAD int worker_start(struct worker *w, struct config *config)
@@ -180,6 +186,7 @@ OUTSIDE_THE_THREAD int worker_start(struct worker *w, struct config *config)
 	w->poller.fd = -1;
 	w->wake.ready = woken;
 	list_init(&w->conns);
+	list_init(&w->unchecked);
 	list_init(&w->again);
 	list_init(&w->shakes);
 	list_init(&w->dead);

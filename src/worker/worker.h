@@ -16,6 +16,8 @@
 #include "worker/doorbell.h"
 #include "worker/queue.h"
 
+struct offences;
+struct recheck;
 struct resolver;
 struct tls_io;
 
@@ -25,14 +27,16 @@ struct worker {
 	int wake_fd;		   /* owned: an eventfd */
 	struct doorbell *doorbell; /* borrowed from the pool */
 	atomic_uint *descriptors;  /* borrowed from the pool: what all connections have taken */
+	struct offences *offences; /* borrowed from the pool */
 	pthread_t thread;
 
 	/* shared with main */
 	struct queue queue;
-	atomic_bool asleep;		      /* the worker waits, or is about to: wake it */
-	atomic_uint commands;		      /* a bit each */
-	_Atomic(struct config *) next_config; /* ref, on its way with WORKER_RECONFIGURE */
-	_Atomic uint64_t turn_began_ms;	      /* 0: it waits for something to do */
+	atomic_bool asleep;			/* the worker waits, or is about to: wake it */
+	atomic_uint commands;			/* a bit each */
+	_Atomic(struct config *) next_config;	/* ref, on its way with WORKER_RECONFIGURE */
+	_Atomic(struct recheck *) next_recheck; /* ref, on its way with WORKER_RECHECK */
+	_Atomic uint64_t turn_began_ms;		/* 0: it waits for something to do */
 	struct counters counters;
 
 	/* main's own */
@@ -45,7 +49,10 @@ struct worker {
 	struct watch wake WORKER_FIELD;
 	struct timer_wheel timers WORKER_FIELD;
 	uint64_t now_ms WORKER_FIELD;		/* at the beginning of this turn */
-	struct list conns WORKER_FIELD;		/* open */
+	struct list conns WORKER_FIELD;		/* open, but for those that are */
+	struct list unchecked WORKER_FIELD;	/* open, and to be looked at by the recheck */
+	struct recheck *recheck WORKER_FIELD;	/* ref; NULL: none is under way */
+	unsigned recheck_until WORKER_FIELD;	/* it concerns all seats before this one */
 	struct list again WORKER_FIELD;		/* to go on with in the next turn */
 	struct list dead WORKER_FIELD;		/* closed in this turn; freed at its end */
 	uint8_t *scratch WORKER_FIELD;		/* owned: STREAM_HELD_MAX_BYTES */

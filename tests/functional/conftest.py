@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
@@ -140,3 +141,16 @@ def notify(folder):
     sink = servers.NotifySocket(os.path.join(folder, "notify"))
     yield sink
     sink.stop()
+
+
+@pytest.fixture
+def network():
+    """A network with as many addresses as a test likes. Needs root, and `ip`."""
+    import network as networks  # pylint: disable=import-outside-toplevel
+
+    try:
+        own = networks.Network()
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespace to be had: {error.stderr.decode().strip()}")
+    yield own
+    own.remove()

@@ -26,7 +26,11 @@ CLOSED = re.compile(
 )
 # what TLS says of the client, the upstream, what TLS says of it
 CLOSED_SIDES = re.compile(r"(?:, (?!to )(?P<tls>.+?))?(?:, to (?P<upstream>\S+?(?: \(\S+\))?)(?:, (?P<upstream_tls>.+))?)?")
-CLOSE_REASON = re.compile(r'^CLOSE_REASON\((\w+), \d, \w+,\s+((?:"[^"]*"\s*)+)\)', re.M)
+REFUSED = re.compile(
+    r"^(?:(?P<listener>\S+): )?refused (?P<count>\d+) connections? of (?P<peer>.+?)(?: at other listeners)?"
+    r"(?: in (?P<seconds>\d+) s)?: (?:(?P<text>[^\d].*) \((?P<reason>\w+)\)|(?P<reasons>\d+ .*))$"
+)
+CLOSE_REASON = re.compile(r'^CLOSE_REASON\((\w+), \d, \w+, \d,\s+((?:"[^"]*"\s*)+)\)', re.M)
 # the text of each reason
 REASONS = {
     name: "".join(re.findall('"([^"]*)"', text))
@@ -139,6 +143,18 @@ def visit(address, **options):
         return None
 
 
+def comes_in(address, source=None):
+    """Whether echo serves a new client of this source, which leaves at once."""
+    sock = visit(address, source=(source, 0) if source else None)
+    if sock is None:
+        return False
+    with sock:
+        try:
+            return ask(sock) == b"hello"
+        except (ConnectionResetError, BrokenPipeError):
+            return False
+
+
 def ended(sock):
     """Waits for the end of what the other side sends: "end" or "reset"."""
     if sock is None:
@@ -170,6 +186,23 @@ class Closed(dict):
     __getattr__ = dict.__getitem__
 
 
+class Refused(dict):
+    """What was told of refused connections, the first or a sum; its fields are attributes."""
+
+    __getattr__ = dict.__getitem__
+
+    def __init__(self, match):
+        super().__init__(match.groupdict())
+        self["count"] = int(self.count)
+        if self.reason:
+            assert self.text == REASONS[self.reason], match.string
+            self["reasons"] = {self.reason: self.count}
+        else:
+            parts = [part.split(" ", 1) for part in self.reasons.split(", ")]
+            self["reasons"] = {name: int(n) for n, name in parts}
+            assert sum(self.reasons.values()) == self.count, match.string
+
+
 class Reload:
     def __init__(self, ok, lines):
         self.ok = ok
@@ -188,8 +221,9 @@ class Usherd:
         if text is not None:
             self.path.write_text(text)
         self.lines = []  # (level, message)
-        self.lines_read = 0  # of them, for close records
+        self.lines_read = 0  # of them, for close records and refusals
         self.records = []
+        self.refusals = []
         self.raw = []  # lines as they came
         self.addresses = {}
         self.changed = threading.Condition()
@@ -291,6 +325,9 @@ class Usherd:
             lines = self.lines[self.lines_read :]
             self.lines_read += len(lines)
         for _, message in lines:
+            match = REFUSED.match(message)
+            if match:
+                self.refusals.append(Refused(match))
             match = CLOSED.match(message)
             if not match:
                 continue
@@ -305,13 +342,30 @@ class Usherd:
         self._read_records()
         return [r for r in self.records if listener in (None, r.listener) and reason in (None, r.reason)]
 
-    def wait_closed(self, reason=None, count=1, listener=None):
+    def wait_closed(self, reason=None, count=1, listener=None, timeout=TIMEOUT):
         """Waits for `count` close records of this kind and returns the last of them."""
         wait_until(
             lambda: len(self.close_records(listener, reason)) >= count,
             lambda: f"{count} x {reason or 'any close'} at {listener or 'any listener'}; the log:\n" + self.tail(),
+            timeout,
         )
         return self.close_records(listener, reason)[count - 1]
+
+    def refused(self, reason=None, peer=None, listener=None):
+        """How many refused connections of this kind were told of. Of each source at each listener the first is told at
+        once, and all after stop()."""
+        self._read_records()
+        return sum(
+            n for r in self.refusals if listener in (None, r.listener) and peer in (None, r.peer)
+            for name, n in r.reasons.items() if reason in (None, name)
+        )
+
+    def wait_refused(self, reason=None, peer=None, listener=None):
+        """Waits for the first of this kind to be told of."""
+        wait_until(
+            lambda: self.refused(reason, peer, listener),
+            lambda: f"{reason or 'a refusal'} of {peer or 'anybody'} at {listener or 'any listener'}; the log:\n" + self.tail(),
+        )
 
     # ---- its addresses
 

@@ -23,7 +23,8 @@ def test_version():
 def test_help_names_every_option():
     code, out, _ = run("--help")
     assert code == 0
-    for option in ("--config", "--check", "--dump-config", "--log-level", "--version", "--help"):
+    for option in ("--config", "--check", "--dump-config", "--explain", "--uid", "--gid", "--unit", "--sni", "--log-level",
+                   "--version", "--help"):
         assert option in out
     assert "/usherd.conf" in out
 

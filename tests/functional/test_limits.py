@@ -14,7 +14,7 @@ def test_connections(usherd):
     socks = [daemon.connect("few") for _ in range(3)]
     assert [ask(sock) for sock in socks] == [b"hello"] * 3
     ended(visit(daemon.address("few")))
-    assert daemon.wait_closed("limit_connections").listener == "few"
+    daemon.wait_refused("limit_connections", "127.0.0.1", "few")
     assert ask(daemon.connect("other")) == b"hello"
     assert [ask(sock) for sock in socks] == [b"hello"] * 3
     socks.pop().close()
@@ -30,7 +30,7 @@ def test_connections_hold_over_reloads(usherd):
     assert [ask(sock) for sock in socks] == [b"hello"] * 2
     assert daemon.reload(text).ok
     ended(visit(daemon.address("few")))
-    daemon.wait_closed("limit_connections")
+    daemon.wait_refused("limit_connections")
     assert daemon.reload(config({"few": listener("echo", limits={"connections": 3})})).ok
     assert ask(daemon.connect("few")) == b"hello"
 
@@ -44,11 +44,19 @@ def test_flood_over_the_limit_costs_little_and_leaks_nothing(usherd):
         ended(visit(daemon.address("few")))
     daemon.wait_fds(before)
     assert ask(keeps) == b"hello"
+    daemon.stop()
+    assert daemon.refused("limit_connections", "127.0.0.1", "few") == 300
+    assert len(daemon.refusals) <= 2 + SLOW, "the first, a sum a minute, and the rest at the end"
+
+
+# for tests that are about descriptors that have run out: usherd sheds before that, and all clients are one source
+UNSHED = {"overload": {"percent": 0}}
 
 
 def full(usherd, limit=100):
     """A daemon that is out of descriptors: (daemon, the served clients, the waiting ones)."""
-    daemon = usherd({"web": listener("echo")}, start_options={"wrapper": ["prlimit", f"--nofile={limit}:{limit}"]})
+    wrapper = ["prlimit", f"--nofile={limit}:{limit}"]
+    daemon = usherd({"web": listener("echo")}, door=UNSHED, start_options={"wrapper": wrapper})
     socks = []
     while not any("accepting paused" in message for message in daemon.log):
         assert len(socks) < limit + 8, daemon.text()
@@ -141,7 +149,8 @@ def test_no_descriptors_one_is_free_again(usherd):
 def test_no_descriptor_for_the_upstream(usherd, serve):
     """A proxied connection needs two: whoever gets none ends with the reason, the others go on."""
     upstream = serve(servers.echo)
-    daemon = usherd({"web": listener(proxy(upstream.address))}, start_options={"wrapper": ["prlimit", "--nofile=100:100"]})
+    wrapper = ["prlimit", "--nofile=100:100"]
+    daemon = usherd({"web": listener(proxy(upstream.address))}, door=UNSHED, start_options={"wrapper": wrapper})
     before = daemon.fds()
     socks = [daemon.connect("web") for _ in range(100)]
     wait_until(lambda: daemon.close_records(reason="no_descriptors") or any("accepting paused" in m for m in daemon.log))

@@ -213,7 +213,7 @@ def test_a_lost_socket_stays_lost(usherd):
     web = listening()
     daemon = activated(
         usherd, {"web": listener("echo", "systemd:web"), "other": listener("echo")}, [("web", web)],
-        inner=["prlimit", "--nofile=120:120"],
+        inner=["prlimit", "--nofile=120:120"], top={"door": {"overload": {"percent": 0}}},
     )
     web.shutdown(socket.SHUT_RD)
     daemon.wait_log(r"no longer accepting from it")

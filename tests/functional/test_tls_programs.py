@@ -215,7 +215,8 @@ def test_imap(usherd, ca, folder):
             assert mail.fetch("1", "(BODY.PEEK[])")[1][0][1] == letter
         record = daemon.wait_closed(listener="imaps")
         assert record.tls.startswith("TLSv1.3"), record
-        assert record.reason in ("client_closed", "upstream_closed"), record
+        # after the answer to LOGOUT both end, and imaplib does so without close_notify: whoever is first
+        assert record.reason in ("upstream_closed", "client_truncated"), record
 
 
 @pytest.mark.programs("nc")

@@ -76,7 +76,7 @@ static void await(struct stream *s, short what)
 static enum relay_result pump(void)
 {
 	int error = 0;
-	return relay_pump(&from, &to, scratch, BUDGET, &error);
+	return relay_pump(&from, &to, scratch, BUDGET, &(size_t){SIZE_MAX}, &error);
 }
 
 /* Pumps until the result comes: the kernel's loopback delivers in its own time. */
@@ -86,7 +86,7 @@ static enum relay_result pump_until(enum relay_result wanted, int *error)
 	for (int i = 0; i < 100000 && got != wanted; i++) {
 		stream_note(&from, POLLER_READ | POLLER_END);
 		stream_note(&to, POLLER_WRITE);
-		got = relay_pump(&from, &to, scratch, BUDGET, error);
+		got = relay_pump(&from, &to, scratch, BUDGET, &(size_t){SIZE_MAX}, error);
 	}
 	return got;
 }
@@ -167,7 +167,7 @@ START_TEST(a_slow_reader_stops_the_reading)
 			got += (uint64_t)n;
 		stream_note(&from, POLLER_READ);
 		stream_note(&to, POLLER_WRITE);
-		ck_assert_int_ne(relay_pump(&from, &to, scratch, BUDGET, &error), RELAY_TO_FAILED);
+		ck_assert_int_ne(relay_pump(&from, &to, scratch, BUDGET, &(size_t){SIZE_MAX}, &error), RELAY_TO_FAILED);
 	}
 	ck_assert_uint_eq(got, written);
 	ck_assert_ptr_null(to.held);
@@ -182,7 +182,7 @@ START_TEST(the_budget_ends_a_turn)
 	enum relay_result result = RELAY_WAIT;
 	for (int i = 0; i < 100000 && from.bytes_in == 0; i++) {
 		stream_note(&from, POLLER_READ);
-		result = relay_pump(&from, &to, scratch, 1, &error);
+		result = relay_pump(&from, &to, scratch, 1, &(size_t){SIZE_MAX}, &error);
 	}
 	ck_assert_int_eq(result, RELAY_MORE);
 }
@@ -208,7 +208,7 @@ START_TEST(a_reset_sink_is_told)
 		ck_assert_int_eq(write(left, "x", 1), 1);
 		stream_note(&from, POLLER_READ);
 		stream_note(&to, POLLER_WRITE);
-		got = relay_pump(&from, &to, scratch, BUDGET, &error);
+		got = relay_pump(&from, &to, scratch, BUDGET, &(size_t){SIZE_MAX}, &error);
 	}
 	ck_assert_int_eq(got, RELAY_TO_FAILED);
 	ck_assert(error == -ECONNRESET || error == -EPIPE);
@@ -256,6 +256,65 @@ START_TEST(bytes_with_descriptors_attached_do_not_stop_a_read)
 }
 END_TEST
 
+START_TEST(reads_no_more_than_it_may)
+{
+	int error = 0;
+	size_t may = 0;
+	ck_assert_int_eq(write(left, "hello", 5), 5);
+	ck_assert_int_eq(relay_pump(&from, &to, scratch, BUDGET, &may, &error), RELAY_WAIT);
+	await(&from, POLLER_READ);
+	ck_assert_int_eq(relay_pump(&from, &to, scratch, BUDGET, &may, &error), RELAY_PACED);
+	may = 3;
+	ck_assert_int_eq(relay_pump(&from, &to, scratch, BUDGET, &may, &error), RELAY_PACED);
+	ck_assert_uint_eq(may, 0);
+	ck_assert_uint_eq(to.bytes_out, 3);
+	may = 3;
+	ck_assert_int_eq(relay_pump(&from, &to, scratch, BUDGET, &may, &error), RELAY_WAIT);
+	ck_assert_uint_eq(may, 1);
+	ck_assert_uint_eq(to.bytes_out, 5);
+}
+END_TEST
+
+/* Waits until the stream's descriptor has hung up or ended, and tells the stream. */
+static void await_end(void)
+{
+	struct poller p;
+	struct watch none = {0};
+	ck_assert_int_eq(poller_init(&p), 0);
+	ck_assert_int_eq(poller_add(&p, from.fd, &none, POLLER_END), 0);
+	ck_assert_int_gt(poller_wait(&p, 10000), 0);
+	poller_fini(&p);
+}
+
+START_TEST(an_end_is_known_before_it_is_read)
+{
+	ck_assert(!stream_ends_next(&from));
+	ck_assert_int_eq(write(left, "hello", 5), 5);
+	ck_assert_int_eq(shutdown(left, SHUT_WR), 0);
+	await_end();
+	stream_note(&from, POLLER_READ | POLLER_END);
+	ck_assert(!stream_ends_next(&from));
+	ck_assert_int_eq(stream_read(&from, scratch, 4), 4);
+	ck_assert(!stream_ends_next(&from));
+	ck_assert_int_eq(stream_read(&from, scratch, 4), 1);
+	ck_assert(stream_ends_next(&from));
+	ck_assert_int_eq(stream_read(&from, scratch, 1), 0);
+	ck_assert(stream_ends_next(&from));
+}
+END_TEST
+
+START_TEST(looking_for_the_end_takes_no_reset_for_one)
+{
+	socket_reset_at_close(left);
+	fd_close(&left);
+	await_end();
+	stream_note(&from, POLLER_READ | POLLER_END | POLLER_HANGUP);
+	ck_assert(stream_ends_next(&from));
+	ck_assert(stream_ends_next(&from));
+	ck_assert_int_eq(stream_read(&from, scratch, 1), -ECONNRESET);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("transport/relay");
@@ -270,6 +329,9 @@ int main(void)
 	tcase_add_test(c, a_reset_sink_is_told);
 	tcase_add_test(c, closing_with_a_reset_is_one);
 	tcase_add_test(c, bytes_with_descriptors_attached_do_not_stop_a_read);
+	tcase_add_test(c, reads_no_more_than_it_may);
+	tcase_add_test(c, an_end_is_known_before_it_is_read);
+	tcase_add_test(c, looking_for_the_end_takes_no_reset_for_one);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }

@@ -69,8 +69,8 @@ static bool pump(enum relay_result *up, enum relay_result *down)
 {
 	int error = 0;
 	uint64_t before = front.stream.bytes_in + front.stream.bytes_out + back.stream.bytes_in + back.stream.bytes_out;
-	*up = relay_pump(&front.stream, &back.stream, scratch, BUDGET, &error);
-	*down = relay_pump(&back.stream, &front.stream, scratch, BUDGET, &error);
+	*up = relay_pump(&front.stream, &back.stream, scratch, BUDGET, &(size_t){SIZE_MAX}, &error);
+	*down = relay_pump(&back.stream, &front.stream, scratch, BUDGET, &(size_t){SIZE_MAX}, &error);
 	ck_assert_msg(*up < RELAY_FROM_FAILED && *down < RELAY_FROM_FAILED, "%d", error);
 	ck_assert_uint_le(front.stream.sealed, SEALED_BYTES_MAX);
 	ck_assert_uint_le(back.stream.sealed, SEALED_BYTES_MAX);

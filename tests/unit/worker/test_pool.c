@@ -23,6 +23,8 @@
 static struct pool *pool;
 static struct config *config;
 static struct account *account;
+static struct source_share sources[SOURCE_SCOPES];
+static bool trusted;
 
 static const char text[] = "drain_timeout = \"1s\";\n"
 			   "listeners: {\n"
@@ -31,6 +33,9 @@ static const char text[] = "drain_timeout = \"1s\";\n"
 			   "  c: { listen = \"unix:@c\"; chargen: {}; };\n"
 			   "  x: { listen = \"unix:@x\"; discard: {}; };\n"
 			   "  i: { listen = \"unix:@i\"; echo: {}; timeouts: { idle = \"50ms\"; }; };\n"
+			   "  f: { listen = \"unix:@f\"; echo: {}; timeouts: { first_byte = \"50ms\"; }; };\n"
+			   "  b: { listen = \"unix:@b\"; chargen: {};\n"
+			   "       bandwidth: { source_out = \"1B/h burst 1000B\"; }; };\n"
 			   "  p: { listen = \"unix:@p\"; proxy: { to = \"unix:@usher-test-nobody-listens\"; }; };\n"
 			   "};\n";
 
@@ -72,11 +77,15 @@ static int visit(const char *name)
 		.config = config_ref(config),
 		.listener = l,
 		.account = account_ref(account),
+		.sources = {&sources[0], &sources[1]},
+		.trusted = trusted,
 		.descriptors = pool_descriptors_of(l),
 	};
 	int worker = pool_pick(pool);
 	ck_assert_int_ge(worker, 0);
 	atomic_fetch_add(&account->open, 1);
+	for (int i = 0; i < SOURCE_SCOPES; i++)
+		atomic_fetch_add(&sources[i].open, 1);
 	pool_take_descriptors(pool, seat.descriptors);
 	pool_seat(pool, (unsigned)worker, &seat);
 	return pair[0];
@@ -257,6 +266,189 @@ START_TEST(a_sleeping_pool_is_not_stuck)
 }
 END_TEST
 
+static void count_offences(void *arg, struct source_share *source, unsigned n)
+{
+	ck_assert(source == &sources[0] || source == &sources[1]);
+	*(unsigned *)arg += n;
+}
+
+START_TEST(offences_reach_main_and_sources_are_given_back)
+{
+	int fds[3];
+	unsigned n = 0;
+	for (int i = 0; i < 3; i++)
+		fds[i] = visit("f");
+	int good = visit("e");
+	await_readable(fds[0]);
+	close(good);
+	await_none_open();
+	ck_assert_uint_eq(closed_with(CLOSE_first_byte_timeout), 3);
+	/* what main has not seen holds the source where it is */
+	ck_assert_uint_eq(atomic_load(&sources[0].open), 1);
+	ck_assert(!pool_offences(pool, 10, count_offences, &n));
+	ck_assert_uint_eq(n, 3 * SOURCE_SCOPES);
+	for (int i = 0; i < SOURCE_SCOPES; i++)
+		ck_assert_uint_eq(atomic_load(&sources[i].open), 0);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
+END_TEST
+
+START_TEST(trusted_ones_commit_none)
+{
+	unsigned n = 0;
+	trusted = true;
+	int fd = visit("f");
+	await_none_open();
+	ck_assert_uint_eq(closed_with(CLOSE_first_byte_timeout), 1);
+	ck_assert(!pool_offences(pool, 10, count_offences, &n));
+	ck_assert_uint_eq(n, 0);
+	close(fd);
+}
+END_TEST
+
+/* What comes until nothing has come for a moment: it waits, but only where nothing may come. */
+static size_t read_what_comes(int fd, size_t most)
+{
+	static char got[65536];
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	size_t n = 0;
+	while (n < most && poll(&p, 1, 100) > 0) {
+		ssize_t more = read(fd, got, sizeof(got));
+		ck_assert_int_gt(more, 0);
+		n += (size_t)more;
+	}
+	return n;
+}
+
+START_TEST(all_of_a_source_share_its_bandwidth)
+{
+	int fds[4];
+	size_t n = 0;
+	for (int i = 0; i < 4; i++)
+		fds[i] = visit("b");
+	for (int i = 0; i < 4; i++)
+		n += read_what_comes(fds[i], 1 << 20);
+	/* the first of them has all of it: in an hour there will be one byte more */
+	ck_assert_uint_eq(n, 1000);
+	ck_assert(rate_is_full(&sources[0].bytes_out, clock_now_ns()));
+	ck_assert(!rate_is_full(&sources[1].bytes_out, clock_now_ns()));
+	for (int i = 0; i < 4; i++)
+		close(fds[i]);
+	await_none_open();
+}
+END_TEST
+
+START_TEST(trusted_ones_have_all_bandwidth)
+{
+	trusted = true;
+	int fd = visit("b");
+	ck_assert_uint_ge(read_what_comes(fd, 1 << 20), 1 << 20);
+	close(fd);
+	await_none_open();
+}
+END_TEST
+
+struct question {
+	const char *denied; /* the listener */
+	atomic_uint asked;
+	atomic_uint released;
+};
+
+static bool is_denied(void *arg, const struct recheck_visitor *v)
+{
+	struct question *q = arg;
+	atomic_fetch_add(&q->asked, 1);
+	ck_assert_int_ge(v->fd, 0);
+	ck_assert_int_eq(v->peer->u.any.sa_family, AF_UNIX);
+	return strcmp(v->listener->name, q->denied) == 0;
+}
+
+static void release_question(void *arg)
+{
+	struct question *q = arg;
+	atomic_fetch_add(&q->released, 1);
+}
+
+/* Waits until all workers have done with it. */
+static void await_released(struct question *q)
+{
+	uint64_t until_ms = clock_now_ms() + PATIENCE_MS;
+	while (!atomic_load(&q->released)) {
+		ck_assert_uint_lt(clock_now_ms(), until_ms);
+		poll(NULL, 0, 1);
+	}
+	ck_assert_uint_eq(atomic_load(&q->released), 1);
+}
+
+static void ask_all(struct question *q)
+{
+	struct recheck *r = recheck_create(is_denied, release_question, q);
+	ck_assert_ptr_nonnull(r);
+	pool_recheck(pool, r);
+}
+
+START_TEST(whom_the_rules_do_not_let_in_any_more_is_closed)
+{
+	enum { EACH = 300 };
+	static int fds[2 * EACH];
+	struct question q = {.denied = "x"};
+	/* some are on their way still: they were let in by the rules of before */
+	for (int i = 0; i < 2 * EACH; i++)
+		fds[i] = visit(i % 2 ? "x" : "e");
+	ask_all(&q);
+	await_released(&q);
+	ck_assert_uint_eq(atomic_load(&q.asked), 2 * EACH);
+	ck_assert_uint_eq(closed_with(CLOSE_no_longer_allowed), EACH);
+	ck_assert_uint_eq(pool_open(pool), EACH);
+	char byte;
+	for (int i = 0; i < 2 * EACH; i += 2) {
+		ck_assert_int_eq(write(fds[i], "x", 1), 1);
+		await_readable(fds[i]);
+		ck_assert_int_eq(read(fds[i], &byte, 1), 1);
+	}
+	for (int i = 0; i < 2 * EACH; i++)
+		close(fds[i]);
+	await_none_open();
+}
+END_TEST
+
+START_TEST(the_last_question_is_the_one_that_counts)
+{
+	enum { QUESTIONS = 50, CONNS = 200 };
+	static struct question qs[QUESTIONS];
+	static int fds[CONNS];
+	for (int i = 0; i < CONNS; i++)
+		fds[i] = visit("e");
+	for (int i = 0; i < QUESTIONS; i++) {
+		qs[i].denied = i == QUESTIONS - 1 ? "e" : "nobody";
+		ask_all(&qs[i]);
+	}
+	for (int i = 0; i < QUESTIONS; i++)
+		await_released(&qs[i]);
+	await_none_open();
+	ck_assert_uint_eq(closed_with(CLOSE_no_longer_allowed), CONNS);
+	for (int i = 0; i < CONNS; i++)
+		close(fds[i]);
+}
+END_TEST
+
+START_TEST(all_can_be_closed_while_they_are_asked_about)
+{
+	enum { CONNS = 500 };
+	static int fds[CONNS];
+	struct question q = {.denied = "nobody"};
+	for (int i = 0; i < CONNS; i++)
+		fds[i] = visit("e");
+	ask_all(&q);
+	pool_command(pool, WORKER_CLOSE_ALL, NULL);
+	await_none_open();
+	await_released(&q);
+	for (int i = 0; i < CONNS; i++)
+		close(fds[i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("worker/pool");
@@ -273,6 +465,13 @@ int main(void)
 	tcase_add_test(c, all_can_be_closed);
 	tcase_add_test(c, a_new_configuration_reaches_the_workers);
 	tcase_add_test(c, a_sleeping_pool_is_not_stuck);
+	tcase_add_test(c, offences_reach_main_and_sources_are_given_back);
+	tcase_add_test(c, trusted_ones_commit_none);
+	tcase_add_test(c, all_of_a_source_share_its_bandwidth);
+	tcase_add_test(c, trusted_ones_have_all_bandwidth);
+	tcase_add_test(c, whom_the_rules_do_not_let_in_any_more_is_closed);
+	tcase_add_test(c, the_last_question_is_the_one_that_counts);
+	tcase_add_test(c, all_can_be_closed_while_they_are_asked_about);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }

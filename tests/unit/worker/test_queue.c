@@ -24,7 +24,7 @@ START_TEST(keeps_the_order)
 	struct seat seat = {0};
 	for (int i = 0; i < 3; i++) {
 		seat.fd = i;
-		queue_put(&queue, &seat);
+		queue_put(&queue, &seat, 0);
 	}
 	ck_assert_uint_eq(queue_length(&queue), 3);
 	for (int i = 0; i < 3; i++) {
@@ -40,11 +40,32 @@ START_TEST(is_bounded)
 	struct seat seat = {0};
 	for (int i = 0; i < HANDOFF_QUEUE_LENGTH; i++) {
 		ck_assert(!queue_full(&queue));
-		queue_put(&queue, &seat);
+		queue_put(&queue, &seat, 0);
 	}
 	ck_assert(queue_full(&queue));
 	ck_assert(queue_take(&queue, &seat));
 	ck_assert(!queue_full(&queue));
+}
+END_TEST
+
+START_TEST(knows_how_long_the_first_one_waits)
+{
+	struct seat seat = {0};
+	ck_assert_uint_eq(queue_age_ms(&queue, 1000), 0);
+	/* round the end of the ring */
+	for (unsigned i = 0; i < 3 * HANDOFF_QUEUE_LENGTH / 2; i++) {
+		queue_put(&queue, &seat, 100);
+		ck_assert(queue_take(&queue, &seat));
+	}
+	for (unsigned i = 0; i < HANDOFF_QUEUE_LENGTH; i++)
+		queue_put(&queue, &seat, 1000 + i);
+	ck_assert_uint_eq(queue_age_ms(&queue, 5000), 4000);
+	ck_assert_uint_eq(queue_age_ms(&queue, 900), 0);
+	for (unsigned i = 0; i < HANDOFF_QUEUE_LENGTH; i++) {
+		ck_assert_uint_eq(queue_age_ms(&queue, 5000), 4000 - i);
+		ck_assert(queue_take(&queue, &seat));
+	}
+	ck_assert_uint_eq(queue_age_ms(&queue, 5000), 0);
 }
 END_TEST
 
@@ -58,7 +79,7 @@ static void *write_all(void *arg)
 			sched_yield();
 		seat.connection = i;
 		seat.serial = ~i;
-		queue_put(arg, &seat);
+		queue_put(arg, &seat, 0);
 	}
 	return NULL;
 }
@@ -86,6 +107,7 @@ int main(void)
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, keeps_the_order);
 	tcase_add_test(c, is_bounded);
+	tcase_add_test(c, knows_how_long_the_first_one_waits);
 	tcase_add_test(c, one_thread_writes_while_another_reads);
 	suite_add_tcase(s, c);
 	return suite_run(s);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* The file in which bans outlive a restart: a first line, then one ban a line.
+ *
+ *	usher-bans 1 SAVED
+ *	LISTENER PREFIX UNTIL COUNT
+ *
+ * SAVED and UNTIL are seconds of the wall clock, as the monotonic one begins anew with the machine; LISTENER is "*" for a ban
+ * from all of them; COUNT is how many bans the source has had. A line that is not like this is skipped and counted.
+ *
+ * The wall clock may have been set in between. A ban that is read is never longer than it was when it was saved, to the second, nor
+ * longer than its rule allows now: set back, the time that the daemon was not there does not count; set ahead, bans end early.
+ *
+ * Nothing is logged here. Thread: main. */
+#ifndef FRONT_BAN_FILE_H
+#define FRONT_BAN_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "front/sources.h"
+
+/* What goes past these is not written, and not read. */
+#define BAN_FILE_LINES_MOST 1000000
+#define BAN_FILE_BYTES_MOST (64 * 1024 * 1024)
+
+/* The longest line, without its end. */
+#define BAN_FILE_LINE_MOST 256
+
+/* ---- reading ---- */
+
+/* What the caller does with what is read. `listener` is NULL for a ban from all; borrowed for the call. */
+struct ban_file_use {
+	/* How long a ban of this listener may last; 0: there is no such listener, or it bans nobody. */
+	uint64_t (*longest_ms)(void *arg, const char *listener);
+	/* A ban that runs. The key's scope is 0: the caller knows the listener's number. */
+	void (*ban)(void *arg, const char *listener, const struct source_key *key, uint64_t left_ms, unsigned count);
+	void *arg;
+};
+
+/* What became of the lines after the first one. */
+struct ban_file_tally {
+	unsigned taken;	  /* given to `ban` */
+	unsigned over;	  /* the ban has ended */
+	unsigned unknown; /* longest_ms was 0 */
+	unsigned damaged;
+	bool cut; /* there was more than is read */
+};
+
+/* A file that is read piece by piece. */
+struct ban_file_reader {
+	const struct ban_file_use *use; /* borrowed */
+	struct ban_file_tally tally;
+	uint64_t now_s;
+	uint64_t saved_s;
+	size_t bytes;
+	unsigned lines; /* the first one too */
+	int failed;
+	size_t line_length; /* may be more than is kept */
+	char line[BAN_FILE_LINE_MOST];
+};
+
+void ban_file_read_begin(struct ban_file_reader *r, const struct ban_file_use *use, uint64_t wall_ms);
+void ban_file_read(struct ban_file_reader *r, const char *bytes, size_t n);
+
+/* A last line without an end is damaged. Returns what ban_file_load returns. */
+int ban_file_read_end(struct ban_file_reader *r) MUST_CHECK;
+
+/* Reads a whole file. Returns 0; -ENOENT and other errors of reading; -EINVAL when it is no such file or no regular one;
+ * -ENOTSUP when it is of another version. Bans that were read before an error stand. *tally is always set. */
+int ban_file_load(const char *path, const struct ban_file_use *use, uint64_t wall_ms,
+		  struct ban_file_tally *tally) MUST_CHECK;
+
+/* ---- writing ---- */
+
+struct ban_file_writer;
+
+/* Begins a new file beside the old one (its name and ".new"), mode 0600. Returns 0 or -errno. */
+int ban_file_save_begin(struct ban_file_writer **to, const char *path, uint64_t wall_ms) MUST_CHECK;
+
+/* One ban, that ends at `until_ms` of the wall clock; `listener` NULL for all. The file may be written over many turns of
+ * the loop. What fails is told at the end. False: there is no room for it, or its listener's name cannot be written. */
+bool ban_file_save(struct ban_file_writer *w, const char *listener, const struct source_key *key, uint64_t until_ms,
+		   unsigned count);
+
+/* Puts the new file in the old one's place, or removes it when something failed: the old one stays then. `sync` waits until
+ * the disk has it (not for a thread that must not wait); without it a machine that crashes may lose both. Consumes the
+ * writer. Returns 0 or -errno. */
+int ban_file_save_end(struct ban_file_writer *w, bool sync) MUST_CHECK;
+
+/* Gives up: the old file stays. Returns NULL; accepts NULL. */
+struct ban_file_writer *ban_file_save_abort(struct ban_file_writer *w);
+
+#endif
