@@ -19,6 +19,9 @@
 #define ASKS_A_TURN WAITING_ASK_AT_ONCE
 #define EXPIRIES_A_TURN 64
 
+/* How long those of a listener that goes, or all at a stop, may take to come in, while main does nothing else. */
+#define CLEAR_MS 5000
+
 /* Those who wait have at most this part of the descriptors (a connection has one or two), so that connections have the
  * most of them. */
 #define DESCRIPTORS_SHARE 4
@@ -361,6 +364,7 @@ void acceptor_wait_clear(struct acceptor *a, uint16_t scope, bool *patient)
 {
 	struct waiting_client c;
 	uint64_t last_ms = clock_now_ms();
+	const uint64_t until_ms = last_ms + CLEAR_MS;
 	while (waiting_take(a->wait.room, scope, &c)) {
 		struct asking q;
 		begin_asking(&q, a);
@@ -368,7 +372,8 @@ void acceptor_wait_clear(struct acceptor *a, uint16_t scope, bool *patient)
 		while (answer != WAITING_COMES && *patient &&
 		       (q.worker < 0 || !acceptor_may_shake(c.waiter->listening))) {
 			acceptor_await_room(a, c.waiter->listening, TAKE_OUT_WAIT_MS);
-			*patient = clock_now_ms() - last_ms < TAKE_OUT_PATIENCE_MS;
+			uint64_t now_ms = clock_now_ms();
+			*patient = now_ms - last_ms < TAKE_OUT_PATIENCE_MS && now_ms < until_ms;
 			answer = ask(&q, &c);
 		}
 		if (answer == WAITING_COMES) {

@@ -273,6 +273,24 @@ MAIN_ONLY static struct account *find_account(const struct listener_set *set, co
 	return NULL;
 }
 
+MAIN_ONLY static bool has_scope(const struct listener_set *set, uint16_t scope)
+{
+	for (unsigned i = 0; set && i < set->count; i++)
+		if (set->at[i].account->scope == scope)
+			return true;
+	return false;
+}
+
+/* The number that a new name's sources are known by. It comes again after 65535 names, when the one before has gone. */
+MAIN_ONLY static uint16_t free_scope(const struct opening *o)
+{
+	static uint16_t last;
+	do
+		last = last == UINT16_MAX ? 1 : (uint16_t)(last + 1);
+	while (has_scope(o->to, last) || has_scope(o->old, last));
+	return last;
+}
+
 /* The account of a listener's name goes on over a reload. */
 MAIN_ONLY static struct account *take_account(const struct opening *o)
 {
@@ -281,11 +299,9 @@ MAIN_ONLY static struct account *take_account(const struct opening *o)
 		account = find_account(o->old, o->listener->name);
 	if (account)
 		return account;
-	/* the number that its sources are known by; it comes again after 65535 names, and bans with it at the worst */
-	static uint16_t last_scope;
 	account = account_create();
 	if (account)
-		account->scope = ++last_scope ? last_scope : ++last_scope;
+		account->scope = free_scope(o);
 	return account;
 }
 

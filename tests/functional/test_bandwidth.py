@@ -12,6 +12,8 @@ import pytest
 import servers
 from harness import TIMEOUT, TOP, ask, config, ended, listener, proxy, read_all, reset, wait_until
 
+pytestmark = pytest.mark.slow
+
 RATE = 2_000_000  # bytes a second
 LIMIT = f"{RATE}B/s burst 64KiB"
 BURST = 65536

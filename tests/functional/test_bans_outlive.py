@@ -9,6 +9,8 @@ import pytest
 
 from harness import Usherd, ask, config, ended, listener, run, visit, wait_until
 
+pytestmark = pytest.mark.slow
+
 # who has one connection and asks for another is banned
 BANS = {"after": 1, "within": "1min", "for": "1h", "max": "2h"}
 

@@ -9,6 +9,8 @@ import pytest
 
 from harness import SANITIZER, ask, config, connect, listener, visit, wait_until
 
+pytestmark = pytest.mark.slow
+
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 WALL = 0x40000000
 

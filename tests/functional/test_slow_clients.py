@@ -9,6 +9,8 @@ import pytest
 import servers
 from harness import TIMEOUT, ask, ended, listener, proxy, read_all, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_client_that_says_nothing(usherd, serve):
     upstream = serve(servers.hang)

@@ -12,6 +12,8 @@ from certificates import tls
 from harness import SLOW, ask, config, ended, listener, read_all, visit, wait_until
 from tls_peer import TlsStream, client_context, tls_connect
 
+pytestmark = pytest.mark.slow
+
 A = ("127.0.0.2", 0)
 B = ("127.0.0.3", 0)
 

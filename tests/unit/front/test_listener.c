@@ -94,13 +94,19 @@ START_TEST(ipv6_any_is_ipv6_only)
 {
 	struct listener_set set;
 	char more[128];
-	open_first(&set, "a: { listen = \"[::]:0\"; echo: {}; };");
-	/* so the same port is free for IPv4 */
-	snprintf(more, sizeof(more), "b: { listen = \"0.0.0.0:%u\"; echo: {}; };", listening_port(set.at[0].socket));
-	struct listener_set other;
-	open_first(&other, more);
-	listeners_close(&other);
-	listeners_close(&set);
+	int failed = -EINVAL;
+	/* so the same port is free for IPv4, unless another program happens to have it there: then another one will do */
+	for (int i = 0; failed && i < 20; i++) {
+		open_first(&set, "a: { listen = \"[::]:0\"; echo: {}; };");
+		snprintf(more, sizeof(more), "b: { listen = \"0.0.0.0:%u\"; echo: {}; };",
+			 listening_port(set.at[0].socket));
+		struct listener_set other;
+		failed = open_set(&other, NULL, more);
+		if (!failed)
+			listeners_close(&other);
+		listeners_close(&set);
+	}
+	ck_assert_int_eq(failed, 0);
 }
 END_TEST
 
