@@ -420,7 +420,8 @@ static const struct option_row overload_options[] = {
 		.change = CHANGE_RELOAD,
 		.help = "From which share on of the descriptors that the process may open, and of "
 			"door.limits.connections when it is set and does not let clients wait, usherd sheds. 0 means "
-			"never. Lower it to keep more in reserve for trusted sources.",
+			"never. Lower it to shed earlier. It keeps nothing apart for trusted sources: when no "
+			"descriptor is left they wait like all others.",
 	},
 	{
 		.name = "memory",
@@ -492,7 +493,8 @@ static const struct option_row door_options[] = {
 		.maximum = ACCESS_ENTRIES_MAX,
 		.change = CHANGE_RELOAD,
 		.help = "Who is exempt, on all listeners, from limits, bandwidth, bans and overload, here and "
-			"in the listener. Who is trusted must still pass allow and deny. Set it to your monitoring "
+			"in the listener, but for limits.handshakes. Who is trusted must still pass allow and deny. "
+			"Set it to your monitoring "
 			"and to the hosts that you work from.",
 	},
 	{
