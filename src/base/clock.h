@@ -10,4 +10,7 @@ uint64_t clock_now_ms(void);
 uint64_t clock_now_us(void);
 uint64_t clock_now_ns(void);
 
+/* The wall clock, which can be set: milliseconds since 1970, 0 before. For what outlives the process. Thread: any. */
+uint64_t clock_wall_ms(void);
+
 #endif

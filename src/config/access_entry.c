@@ -87,7 +87,7 @@ static int check_unit(const char *text, const char **why)
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@";
 	size_t n = strlen(text);
 
-	*why = "no unit that a client can run in; its name ends in .service, .scope or .slice, as in "
+	*why = "no unit that a client can run in; its name ends in .service or .scope, as in "
 	       "\"unit:nginx.service\"";
 	if (!ends_with(text, n, ".service") && !ends_with(text, n, ".scope") && !ends_with(text, n, ".slice"))
 		return -EINVAL;

@@ -19,13 +19,6 @@
 #define SOURCES_A_TURN 16384U
 #define SOURCES_A_LOOK 64U
 
-static uint64_t wall_now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
-	return t.tv_sec < 0 ? 0 : (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 bool bans_add_path(struct text *to, const struct config *config)
 {
 	const char *folder = config->state_directory;
@@ -96,7 +89,7 @@ int bans_load(const char *path, const struct listener_set *set, struct sources *
 {
 	struct load l = {.set = set, .sources = sources, .now_ms = clock_now_ms()};
 	const struct ban_file_use use = {.longest_ms = longest_ms, .ban = restore, .arg = &l};
-	int failed = ban_file_load(path, &use, wall_now_ms(), &to->tally);
+	int failed = ban_file_load(path, &use, clock_wall_ms(), &to->tally);
 	to->no_room = l.no_room;
 	return failed;
 }
@@ -181,7 +174,7 @@ static void save_one(void *arg, const struct source_key *key, uint64_t left_ms, 
 MAIN_ONLY static bool save_some(struct bans *b, uint64_t now_ms)
 {
 	b->written = 0;
-	b->wall_ms = wall_now_ms();
+	b->wall_ms = clock_wall_ms();
 	for (unsigned looked = 0; looked < SOURCES_A_TURN && b->written < BANS_A_TURN; looked += SOURCES_A_LOOK) {
 		b->from = sources_bans(b->sources, b->from, SOURCES_A_LOOK, now_ms, save_one, b);
 		if (b->from == 0)
@@ -208,7 +201,7 @@ static int save_begin(struct bans *b)
 	b->changed = false;
 	b->from = 0;
 	b->last = NULL;
-	return ban_file_save_begin(&b->writer, b->path, wall_now_ms());
+	return ban_file_save_begin(&b->writer, b->path, clock_wall_ms());
 }
 
 static int save_end(struct bans *b, bool sync)

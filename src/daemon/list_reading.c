@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 /* Who is through with a reading first leaves it to the other, who frees it. */
@@ -46,20 +47,13 @@ static void leave(struct list_reading *r)
 		reading_free(r);
 }
 
-static uint64_t wall_now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void *read_file(void *arg)
 {
 	struct list_reading *r = arg;
 	uint64_t once = 1;
 	/* as a thread list shows it */
 	(void)pthread_setname_np(pthread_self(), "usherd-lists");
-	r->result.failed = list_file_read(r->result.path, wall_now_ms(), &r->result.content, &r->result.problems);
+	r->result.failed = list_file_read(r->result.path, clock_wall_ms(), &r->result.content, &r->result.problems);
 	/* it fails only when the count is full, which one does not fill */
 	(void)!write(r->done_fd, &once, sizeof(once));
 	leave(r);

@@ -69,8 +69,7 @@ START_TEST(reads_the_others)
 END_TEST
 
 #define NO_NUMBER "no number; write \"uid:1000\" or \"gid:1000\", and \"user:NAME\" or \"group:NAME\" for a name"
-#define NO_UNIT                                                                                                        \
-	"no unit that a client can run in; its name ends in .service, .scope or .slice, as in \"unit:nginx.service\""
+#define NO_UNIT "no unit that a client can run in; its name ends in .service or .scope, as in \"unit:nginx.service\""
 #define NO_UNIT_NAME                                                                                                   \
 	"no unit's name; those have letters, digits, \":\", \"-\", \"_\", \".\", \"\\\" and \"@\"; systemd-escape(1) " \
 	"writes the others"

@@ -223,8 +223,8 @@ static const struct {
 	{LOCAL("allow = \"10.0.0.1\";"), "t.conf:3: listeners.web.allow: \"10.0.0.1\": " NO_ADDRESSES},
 	{LOCAL("deny = [ \"user:x\",\n\"file:/x\" ];"), "t.conf:4: listeners.web.deny: \"file:/x\": " NO_ADDRESSES},
 	{LOCAL("allow = \"unit:x\";"),
-	 "t.conf:3: listeners.web.allow: \"unit:x\": no unit that a client can run in; its name ends in .service, "
-	 ".scope or .slice, as in \"unit:nginx.service\""},
+	 "t.conf:3: listeners.web.allow: \"unit:x\": no unit that a client can run in; its name ends in .service or "
+	 ".scope, as in \"unit:nginx.service\""},
 	{DOOR("deny = [ \"10.0.0.1\",\n\"uid:jo\" ];"),
 	 "t.conf:3: door.deny: \"uid:jo\": no number; write \"uid:1000\" or \"gid:1000\", and \"user:NAME\" or "
 	 "\"group:NAME\" for a name"},
