@@ -40,7 +40,7 @@ struct daemon {
 	struct timer status_timer;
 	uint64_t status_connections; /* as STATUS says it */
 	char reload_error[256];	     /* of the last reload, for STATUS; empty: it was fine */
-	uint64_t peak_open;	     /* connections, since memory was given back */
+	bool giving_back;	     /* memory went back to the system, and there is more to come */
 	struct timer watchdog_timer;
 	uint64_t watchdog_ms; /* the manager's interval; 0: none */
 	bool stuck;	      /* a worker makes no progress, and it was said */

@@ -10,8 +10,10 @@
 
 #define STATUS_MS 5000
 
-/* When at least this many connections were open and less than half are left, memory goes back to the system. */
+/* When at least this many connections were open and no more than half are left, memory goes back to the system, and again
+ * each time that half of the rest have gone, until there are few. */
 #define TRIM_PEAK 1000
+#define TRIM_FEW 16
 
 void housekeeping_say_status(struct daemon *d)
 {
@@ -26,12 +28,12 @@ void housekeeping_say_status(struct daemon *d)
 
 MAIN_ONLY static void give_memory_back(struct daemon *d, uint64_t open)
 {
-	if (open > d->peak_open)
-		d->peak_open = open;
-	if (d->peak_open < TRIM_PEAK || open > d->peak_open / 2)
+	uint64_t peak = pool_peak(d->pool);
+	if (open > peak / 2 || (peak < TRIM_PEAK && !d->giving_back))
 		return;
 	malloc_trim(0);
-	d->peak_open = open;
+	d->giving_back = open > TRIM_FEW;
+	pool_restart_peak(d->pool);
 }
 
 MAIN_ONLY static void status_due(struct timer *t, uint64_t now_ms)

@@ -109,6 +109,10 @@ const char *pool_service_of(const struct listener_config *l);
 /* Connections that are on a worker or on their way to one. */
 uint64_t pool_open(const struct pool *p) MAIN_ONLY;
 
+/* The most that these were since pool_restart_peak. */
+uint64_t pool_peak(const struct pool *p) MAIN_ONLY;
+void pool_restart_peak(struct pool *p) MAIN_ONLY;
+
 unsigned pool_workers(const struct pool *p);
 
 /* A worker's counters. Thread: any. */

@@ -15,6 +15,7 @@ struct pool {
 	struct offences offences;
 	atomic_uint descriptors; /* that connections have, or will have */
 	unsigned count;
+	uint64_t peak;		/* connections, since pool_restart_peak */
 	struct worker *workers; /* owned */
 };
 
@@ -96,6 +97,9 @@ void pool_seat(struct pool *p, unsigned worker, const struct seat *seat)
 	must(worker < p->count);
 	struct worker *w = &p->workers[worker];
 	w->seated++;
+	uint64_t open = pool_open(p);
+	if (open > p->peak)
+		p->peak = open;
 	queue_put(&w->queue, seat, clock_now_ms());
 	worker_wake(w);
 }
@@ -161,6 +165,16 @@ uint64_t pool_open(const struct pool *p)
 	for (unsigned i = 0; i < p->count; i++)
 		open += p->workers[i].seated - counter_read(&p->workers[i].counters.closed);
 	return open;
+}
+
+uint64_t pool_peak(const struct pool *p)
+{
+	return p->peak;
+}
+
+void pool_restart_peak(struct pool *p)
+{
+	p->peak = pool_open(p);
 }
 
 unsigned pool_workers(const struct pool *p)
