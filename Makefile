@@ -17,6 +17,8 @@ sysconfdir ?= /etc
 mandir ?= $(prefix)/share/man
 docdir ?= $(prefix)/share/doc/usher
 unitdir ?= $(prefix)/lib/systemd/system
+sysusersdir ?= $(prefix)/lib/sysusers.d
+tmpfilesdir ?= $(prefix)/lib/tmpfiles.d
 
 VERSION := 0.1.0
 
@@ -68,6 +70,9 @@ BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
 BENCH_BINS := $(BENCH_SRCS:%.c=$(BUILD)/%)
 # the manual, once its generator is there
 MAN := $(if $(wildcard doc/mkman.c),$(patsubst doc/%,$(BUILD)/doc/%,$(patsubst %.in,%,$(wildcard doc/*.8.in doc/*.5.in))))
+# what names the daemon's place, and what does not
+UNITS := $(patsubst %.in,$(BUILD)/%,$(wildcard systemd/*.in))
+SOCKET_UNITS := $(wildcard systemd/*.socket)
 
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -75,7 +80,7 @@ MAN := $(if $(wildcard doc/mkman.c),$(patsubst doc/%,$(BUILD)/doc/%,$(patsubst %
 
 ##@ Build
 .PHONY: all
-all: $(BUILD)/usherd $(MAN) ## the daemon and its manual, in build/ (SAN=address,undefined: in build/san-address-undefined)
+all: $(BUILD)/usherd $(MAN) $(UNITS) ## the daemon, its manual and its unit, in build/ (SAN=address,undefined: in build/san-address-undefined)
 
 $(BUILD)/usherd: $(MAIN_OBJ) $(BUILD)/libusher.a
 	$(say) LD $@
@@ -98,7 +103,7 @@ $(BUILD)/places: FORCE
 	$(Q)echo '$(PLACES)' | cmp -s - $@ || echo '$(PLACES)' >$@
 .PHONY: FORCE
 FORCE:
-$(MAIN_OBJ) $(MAN): $(BUILD)/places
+$(MAIN_OBJ) $(MAN) $(UNITS): $(BUILD)/places
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libusher.a
 	$(say) LD $@
@@ -130,6 +135,11 @@ $(BUILD)/doc/%: doc/%.in $(MAN_PARTS:%=$(BUILD)/doc/%.mdoc)
 		-e '/^@CLOSE_REASONS@$$/{r $(BUILD)/doc/close_reasons.mdoc' -e 'd}' \
 		-e '/^@LOG_KINDS@$$/{r $(BUILD)/doc/log_kinds.mdoc' -e 'd}' \
 		-e 's|@CONFIG_FILE@|$(sysconfdir)/usher/usherd.conf|g' -e 's|@SBINDIR@|$(sbindir)|g' $< >$@
+
+$(BUILD)/systemd/%: systemd/%.in
+	$(say) UNIT $@
+	$(Q)mkdir -p $(@D)
+	$(Q)sed 's|@SBINDIR@|$(sbindir)|g' $< >$@
 
 -include $(LIB_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BENCH_BINS:=.d) $(BUILD)/doc/mkman.d
 
@@ -176,8 +186,8 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (20)
 	@tests/fuzz/run build/fuzz/tests/fuzz
 
 ##@ Lint
-.PHONY: lint lint-format lint-tidy lint-cppcheck lint-roles lint-includes lint-headers lint-length lint-shell lint-man
-LINT_PARTS := lint-format lint-includes lint-headers lint-length lint-shell lint-man lint-roles lint-cppcheck lint-tidy
+.PHONY: lint lint-format lint-tidy lint-cppcheck lint-roles lint-includes lint-headers lint-length lint-shell lint-man lint-units
+LINT_PARTS := lint-format lint-includes lint-headers lint-length lint-shell lint-man lint-units lint-roles lint-cppcheck lint-tidy
 lint: ## everything below, in parallel
 	@tests/deps build lint
 	@$(MAKE) --no-print-directory -k -j$(JOBS) --output-sync=target $(LINT_PARTS)
@@ -235,6 +245,9 @@ lint-shell: ## shellcheck over every shell script
 lint-man: $(MAN) ## the manual (mandoc -T lint)
 	@$(if $(MAN),mandoc -T lint -W warning $(MAN))
 
+lint-units: $(BUILD)/usherd ## the units (systemd-analyze): that they are right, and how much they shut out
+	@tests/lint/units $(BUILD)/usherd $(BUILD)/lint/units
+
 ##@ Install
 .PHONY: install
 install: all ## into DESTDIR, under prefix (/usr/local); a configuration that is there already stays
@@ -245,8 +258,12 @@ install: all ## into DESTDIR, under prefix (/usr/local); a configuration that is
 		$(INSTALL) -D -m 0644 $$page $(DESTDIR)$(mandir)/man5/$${page##*/} || exit 1; done
 	@for file in $(wildcard README.md LICENSE doc/*.md); do set -x; \
 		$(INSTALL) -D -m 0644 $$file $(DESTDIR)$(docdir)/$${file##*/} || exit 1; done
-	@for unit in $(wildcard systemd/*.service systemd/*.socket); do set -x; \
+	@for unit in $(UNITS) $(SOCKET_UNITS); do set -x; \
 		$(INSTALL) -D -m 0644 $$unit $(DESTDIR)$(unitdir)/$${unit##*/} || exit 1; done
+	@for file in $(wildcard systemd/examples/*) conf/demo.conf; do set -x; \
+		$(INSTALL) -D -m 0644 $$file $(DESTDIR)$(docdir)/examples/$${file##*/} || exit 1; done
+	$(INSTALL) -D -m 0644 systemd/usher.sysusers $(DESTDIR)$(sysusersdir)/usher.conf
+	$(INSTALL) -D -m 0644 systemd/usher.tmpfiles $(DESTDIR)$(tmpfilesdir)/usher.conf
 	@if [ -e $(DESTDIR)$(sysconfdir)/usher/usherd.conf ]; then \
 		echo "keeping $(DESTDIR)$(sysconfdir)/usher/usherd.conf"; \
 	else set -x; \
