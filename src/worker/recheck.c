@@ -62,14 +62,15 @@ void recheck_begin(struct worker *w)
 		return;
 	recheck_end(w);
 	w->recheck = next;
-	/* those in the queue may have been let in by the rules of before */
+	/* those in the queue may have been let in by the rules of before; what is put there from here on was let in by those
+	 * of now, which are in effect before main asks: it is not looked at, so this ends, however many come */
 	w->recheck_until = queue_put_so_far(&w->queue);
 	list_move_all(&w->unchecked, &w->conns);
 }
 
 struct list *recheck_conns(struct worker *w)
 {
-	return w->recheck ? &w->unchecked : &w->conns;
+	return w->recheck && (int)(queue_taken(&w->queue) - w->recheck_until) <= 0 ? &w->unchecked : &w->conns;
 }
 
 void recheck_go_on(struct worker *w)

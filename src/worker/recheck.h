@@ -14,7 +14,7 @@ void recheck_begin(struct worker *w) WORKER_ONLY;
 /* Goes on with some of the connections. */
 void recheck_go_on(struct worker *w) WORKER_ONLY;
 
-/* Where a new connection of the worker belongs. Borrowed. */
+/* Where the connection of the seat that was taken last belongs. Borrowed. */
 struct list *recheck_conns(struct worker *w) WORKER_ONLY;
 
 /* Leaves it: all connections are in the worker's conns again. */

@@ -351,6 +351,8 @@ END_TEST
 
 struct question {
 	const char *denied; /* the listener */
+	bool waits;	    /* until it may go on */
+	atomic_bool go_on;
 	atomic_uint asked;
 	atomic_uint released;
 };
@@ -359,6 +361,8 @@ static bool is_denied(void *arg, const struct recheck_visitor *v)
 {
 	struct question *q = arg;
 	atomic_fetch_add(&q->asked, 1);
+	while (q->waits && !atomic_load(&q->go_on))
+		poll(NULL, 0, 1);
 	ck_assert_int_ge(v->fd, 0);
 	ck_assert_int_eq(v->peer->u.any.sa_family, AF_UNIX);
 	return strcmp(v->listener->name, q->denied) == 0;
@@ -408,6 +412,32 @@ START_TEST(whom_the_rules_do_not_let_in_any_more_is_closed)
 		ck_assert_int_eq(read(fds[i], &byte, 1), 1);
 	}
 	for (int i = 0; i < 2 * EACH; i++)
+		close(fds[i]);
+	await_none_open();
+}
+END_TEST
+
+START_TEST(who_comes_after_the_question_is_not_asked)
+{
+	enum { BEFORE = 300, AFTER = 600 };
+	static int fds[BEFORE + AFTER];
+	struct question q = {.denied = "e", .waits = true};
+	for (int i = 0; i < BEFORE; i++)
+		fds[i] = visit("e");
+	ask_all(&q);
+	uint64_t until_ms = clock_now_ms() + PATIENCE_MS;
+	while (atomic_load(&q.asked) < pool_workers(pool)) {
+		ck_assert_uint_lt(clock_now_ms(), until_ms);
+		poll(NULL, 0, 1);
+	}
+	for (int i = BEFORE; i < BEFORE + AFTER; i++)
+		fds[i] = visit("e");
+	atomic_store(&q.go_on, true);
+	await_released(&q);
+	ck_assert_uint_eq(atomic_load(&q.asked), BEFORE);
+	ck_assert_uint_eq(closed_with(CLOSE_no_longer_allowed), BEFORE);
+	ck_assert_uint_eq(pool_open(pool), AFTER);
+	for (int i = 0; i < BEFORE + AFTER; i++)
 		close(fds[i]);
 	await_none_open();
 }
@@ -470,6 +500,7 @@ int main(void)
 	tcase_add_test(c, all_of_a_source_share_its_bandwidth);
 	tcase_add_test(c, trusted_ones_have_all_bandwidth);
 	tcase_add_test(c, whom_the_rules_do_not_let_in_any_more_is_closed);
+	tcase_add_test(c, who_comes_after_the_question_is_not_asked);
 	tcase_add_test(c, the_last_question_is_the_one_that_counts);
 	tcase_add_test(c, all_can_be_closed_while_they_are_asked_about);
 	suite_add_tcase(s, c);
