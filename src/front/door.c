@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "front/ban_reports.h"
 #include "front/overload.h"
 #include "front/refusals.h"
 #include "report/log.h"
@@ -39,6 +40,9 @@ struct door {
 	struct watch offences; /* the workers': they have noted some */
 	struct timer refusals_timer;
 	struct timer bans_timer;
+	uint64_t expiring_ms; /* of the call that has them expire */
+	struct ban_reports ban_reports;
+	struct timer ban_reports_timer;
 	void (*bans_changed)(void *arg);
 	void *bans_arg; /* borrowed */
 	bool sheds;	/* it was said */
@@ -66,46 +70,37 @@ MAIN_ONLY static const char *scope_of(const struct door *d, uint16_t scope, cons
 	return NULL;
 }
 
-MAIN_ONLY static void report_ban(const struct door *d, const char *listener, const struct source_key *key,
-				 enum log_kind kind, uint64_t for_ms)
+/* What is told of bans, and who else wants to know. */
+MAIN_ONLY static void note_ban(struct door *d, uint64_t report_ms, uint64_t now_ms)
 {
 	if (d->bans_changed)
 		d->bans_changed(d->bans_arg);
-	char bytes[SOURCE_KEY_TEXT_BYTES];
-	char time[48];
-	struct text who;
-	struct text length;
-	text_init(&who, bytes, sizeof(bytes));
-	source_key_add_text(&who, key);
-	text_init(&length, time, sizeof(time));
-	text_add_duration_ms(&length, for_ms);
-	struct log_record r;
-	log_begin(&r, LOG_LEVEL_NOTICE, kind);
-	if (listener[0])
-		log_field(&r, "USHER_LISTENER", "%s", listener);
-	log_field(&r, "USHER_PEER", "%s", who.at);
-	if (kind == LOG_BANNED)
-		log_field(&r, "USHER_SECONDS", "%llu", (unsigned long long)for_ms / 1000);
-	const char *where = listener[0] ? listener : "door";
-	if (kind == LOG_BANNED)
-		log_submit(&r, "%s: %s is banned for %s", where, who.at, length.at);
-	else
-		log_submit(&r, "%s: the ban of %s has ended", where, who.at);
+	if (!timer_runs(&d->ban_reports_timer))
+		timer_start(d->timers, &d->ban_reports_timer, now_ms + report_ms);
+}
+
+MAIN_ONLY static void ban_reports_due_now(struct timer *t, uint64_t now_ms)
+{
+	struct door *d = CONTAINER_OF(t, struct door, ban_reports_timer);
+	uint64_t again_ms = ban_reports_due(&d->ban_reports, now_ms);
+	if (again_ms != UINT64_MAX)
+		timer_start(d->timers, t, now_ms + again_ms);
 }
 
 MAIN_ONLY static void ban_ended(void *arg, const struct source_key *key)
 {
-	const struct door *d = arg;
+	struct door *d = arg;
 	const struct ban_config *ban;
 	const char *listener = scope_of(d, key->scope, &ban);
 	if (listener)
-		report_ban(d, listener, key, LOG_UNBANNED, 0);
+		note_ban(d, ban_reports_ended(&d->ban_reports, listener, key, d->expiring_ms), d->expiring_ms);
 }
 
 /* Looks again when the next ban ends. */
 MAIN_ONLY static void bans_due(struct timer *t, uint64_t now_ms)
 {
 	struct door *d = CONTAINER_OF(t, struct door, bans_timer);
+	d->expiring_ms = now_ms;
 	uint64_t again_ms = sources_expire(d->sources, now_ms, ban_ended, d);
 	if (again_ms != UINT64_MAX)
 		timer_start(d->timers, t, now_ms + again_ms);
@@ -127,7 +122,7 @@ MAIN_ONLY static void offend(struct door *d, struct source *e, unsigned n, uint6
 	uint64_t for_ms = source_offend(d->sources, e, &rule, n, now_ms);
 	if (for_ms == 0)
 		return;
-	report_ban(d, listener, key, LOG_BANNED, for_ms);
+	note_ban(d, ban_reports_begun(&d->ban_reports, listener, key, for_ms, now_ms), now_ms);
 	bans_due(&d->bans_timer, now_ms);
 }
 
@@ -216,6 +211,7 @@ int door_create(struct door **to, struct pool *pool, struct poller *poller, stru
 	d->offences.ready = offences_ready;
 	timer_init(&d->refusals_timer, refusals_due_now);
 	timer_init(&d->bans_timer, bans_due);
+	timer_init(&d->ban_reports_timer, ban_reports_due_now);
 	timer_init(&d->relief, relieved);
 	overload_init(&d->overload, timers);
 	d->sources = sources_create((unsigned)config->door.sources.entries);
@@ -238,6 +234,7 @@ struct door *door_destroy(struct door *d)
 		return NULL;
 	if (d->refusals)
 		refusals_flush(d->refusals, clock_now_ms(), refusals_report, NULL);
+	ban_reports_flush(&d->ban_reports, clock_now_ms());
 	refusals_destroy(d->refusals);
 	sources_destroy(d->sources);
 	overload_fini(&d->overload);

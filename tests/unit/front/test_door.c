@@ -9,6 +9,7 @@
 #include "../suite.h"
 #include "base/clock.h"
 #include "base/netaddr.h"
+#include "front/ban_reports.h"
 #include "report/log_priv.h"
 #include "service/service.h"
 #include "worker/offences.h"
@@ -405,8 +406,8 @@ START_TEST(offences_of_workers_become_a_ban)
 }
 END_TEST
 
-/* More than are looked at at once. */
-#define MANY 150
+/* More than are looked at at once, and than have a record each. */
+#define MANY 250
 
 START_TEST(offences_of_many_are_all_seen)
 {
@@ -428,6 +429,31 @@ START_TEST(offences_of_many_are_all_seen)
 		snprintf(text, sizeof(text), "10.1.%u.1", i);
 		ck_assert_int_eq(visit(A, text), CLOSE_banned);
 	}
+	stop();
+	ck_assert_uint_eq(told_kind(LOG_BANNED), BAN_REPORTS_MOST + 1);
+	unsigned sums = 0;
+	for (unsigned i = 0; i < message_count; i++)
+		sums += strstr(messages[i], "50 more sources were banned in ") == messages[i];
+	ck_assert_uint_eq(sums, 1);
+}
+END_TEST
+
+START_TEST(more_bans_than_have_a_record_each_are_told_after_a_minute)
+{
+	static struct source_share *shares[MANY][SOURCE_SCOPES];
+	char text[32];
+	configure("ban: { after = 1; };", "", NULL);
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "10.1.%u.1", i);
+		come_in(A, text, shares[i]);
+		offend(shares[i][ADMISSION_DOOR], 1);
+		leave(shares[i]);
+	}
+	while (turn() > 0)
+		;
+	later(2 * MINUTE_MS);
+	log_stop(10000);
+	ck_assert_uint_eq(told_kind(LOG_BANNED), BAN_REPORTS_MOST + 1);
 }
 END_TEST
 
@@ -613,6 +639,7 @@ int main(void)
 	tcase_add_test(c, without_bans_nobody_is_remembered_for_a_refusal);
 	tcase_add_test(c, offences_of_workers_become_a_ban);
 	tcase_add_test(c, offences_of_many_are_all_seen);
+	tcase_add_test(c, more_bans_than_have_a_record_each_are_told_after_a_minute);
 	tcase_add_test(c, a_reload_keeps_counts_and_bans);
 	tcase_add_test(c, a_listener_that_is_gone_bans_nobody);
 	tcase_add_test(c, offences_that_come_while_it_stops_harm_nobody);
