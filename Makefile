@@ -86,6 +86,20 @@ $(BUILD)/usherd: $(MAIN_OBJ) $(BUILD)/libusher.a
 	$(say) LD $@
 	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
+# a daemon that tests can make stick (src/base/test_hook.h): these objects take the place of the library's
+HOOKS_OBJS := $(patsubst %.c,$(BUILD)/hooks/%.o,src/base/test_hook.c src/worker/worker.c)
+$(BUILD)/hooks/%.o: %.c
+	$(say) CC $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(USHER_CPPFLAGS) -DUSHER_TEST_HOOKS $(CPPFLAGS) $(USHER_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/hooks/usherd: $(MAIN_OBJ) $(HOOKS_OBJS) $(BUILD)/libusher.a
+	$(say) LD $@
+	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+
+.PHONY: hooks
+hooks: $(BUILD)/hooks/usherd ## build/hooks/usherd, which tests can make stick: never install it
+
 $(BUILD)/libusher.a: $(LIB_OBJS)
 	$(say) AR $@
 	$(Q)rm -f $@
@@ -141,7 +155,7 @@ $(BUILD)/systemd/%: systemd/%.in
 	$(Q)mkdir -p $(@D)
 	$(Q)sed 's|@SBINDIR@|$(sbindir)|g' $< >$@
 
--include $(LIB_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BENCH_BINS:=.d) $(BUILD)/doc/mkman.d
+-include $(LIB_OBJS:.o=.d) $(HOOKS_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BENCH_BINS:=.d) $(BUILD)/doc/mkman.d
 
 .PHONY: man
 man: $(MAN) ## the manual alone
@@ -166,14 +180,14 @@ test: ## the tests that need no root, no network and no other programs (only che
 	@PYTHON='$(PYTHON)' PYTEST_ARGS="$(PYTEST_ARGS) -m 'not programs and not root and not heavy'" tests/run $(BUILD) unit functional
 
 .PHONY: unit-bins
-unit-bins: $(UNIT_BINS)
+unit-bins: $(UNIT_BINS) $(BUILD)/hooks/usherd # and what the functional tests need besides the daemon
 
 .PHONY: unit
 unit: unit-bins ## the unit tests
 	@tests/run $(BUILD) unit
 
 .PHONY: functional
-functional: all ## the functional tests; PYTEST_ARGS='-k reload' picks some
+functional: all hooks ## the functional tests; PYTEST_ARGS='-k reload' picks some
 	@PYTHON='$(PYTHON)' tests/run $(BUILD) functional
 
 .PHONY: bench-bins

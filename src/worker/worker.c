@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/test_hook.h"
 #include "transport/stream.h"
 #include "transport/tls.h"
 #include "worker/conn_priv.h"
@@ -127,6 +128,8 @@ WORKER_ONLY static void turn(struct worker *w)
 	atomic_store_explicit(&w->turn_began_ms, w->now_ms, memory_order_relaxed);
 	if (sleep_ms != 0)
 		atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
+
+	test_hook_stick();
 
 	/* those who stopped in the turn before; who stops in this one goes on in the next */
 	struct list again;

@@ -12,7 +12,7 @@ import pytest
 
 import programs
 import servers
-from harness import SANITIZER, TIMEOUT, USHERD, ask, config, connect, ended, free_port, listener, proxy, read_all, wait_until
+from harness import HOOKS, SANITIZER, TIMEOUT, USHERD, ask, config, connect, ended, free_port, listener, proxy, read_all, wait_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -192,6 +192,37 @@ def test_watchdog_is_not_fed_while_a_worker_is_stuck(usherd, notify, folder):
         strace.wait()
     count = notify.count("WATCHDOG")
     notify.wait("WATCHDOG", count=count + 2)
+
+
+def test_a_build_for_tests_has_a_worker_that_sticks(usherd, notify, folder):
+    """What the booted tests use. The other worker goes on; the hook works once."""
+    os.chmod(folder, 0o777)
+    stuck = f"{folder}/stuck"
+    env = {"NOTIFY_SOCKET": notify.path, "WATCHDOG_USEC": "400000", "USHER_TEST_STUCK": stuck}
+    daemon = usherd({"web": listener("echo")}, workers=2, start_options={"env": env, "program": HOOKS})
+    assert ask(daemon.connect("web")) == b"hello"
+    notify.wait("WATCHDOG", count=2)
+    with open(stuck, "w", encoding="ascii"):
+        pass
+    daemon.connect("web")
+    wait_until(lambda: not os.path.exists(stuck), "a worker to stick")
+    daemon.wait_log("worker . has made no progress")
+    count = notify.count("WATCHDOG")
+    for _ in range(20):
+        time.sleep(0.02)  # ten of its intervals
+    assert notify.count("WATCHDOG") <= count + 1
+    # as the watchdog does it
+    daemon.kill()
+
+
+def test_the_normal_build_has_no_hooks(usherd, folder):
+    os.chmod(folder, 0o777)
+    stuck = f"{folder}/stuck"
+    with open(stuck, "w", encoding="ascii"):
+        pass
+    daemon = usherd({"web": listener("echo")}, start_options={"env": {"USHER_TEST_STUCK": stuck}})
+    assert ask(daemon.connect("web")) == b"hello"
+    assert os.path.exists(stuck)
 
 
 # ---- sockets that systemd passes
