@@ -7,11 +7,13 @@
 #include "daemon/daemon.h"
 #include "daemon/explain.h"
 #include "daemon/inspect.h"
+#include "daemon/reload_request.h"
 #include "report/log.h"
 
 static const char usage[] =
 	"Usage: usherd [--config FILE] [--check] [--dump-config] [--log-level L] [--version] [--help]\n"
 	"       usherd [--config FILE] --explain LISTENER SOURCE [--uid U [--gid G] [--unit N]] [--sni NAME]\n"
+	"       usherd --reload PID\n"
 	"\n"
 	"Owns listening sockets, and serves or forwards what connects to them.\n"
 	"\n"
@@ -25,6 +27,8 @@ static const char usage[] =
 	"      --uid U --gid G --unit N\n"
 	"                       of a UNIX client: its user, group and systemd unit\n"
 	"      --sni NAME       print also which certificate is shown for this name\n"
+	"      --reload PID     make the usherd of this process number reload, wait, and exit with 0,\n"
+	"                       or print why it did not and exit with 2\n"
 	"  -l, --log-level L    error, warning, notice, info or debug, instead of the file's\n"
 	"      --version        print the version and exit\n"
 	"  -h, --help           print this and exit\n"
@@ -49,6 +53,7 @@ enum {
 	OPTION_GID,
 	OPTION_UNIT,
 	OPTION_SNI,
+	OPTION_RELOAD,
 };
 
 static const struct option long_options[] = {
@@ -60,6 +65,7 @@ static const struct option long_options[] = {
 	{"gid", required_argument, NULL, OPTION_GID},
 	{"unit", required_argument, NULL, OPTION_UNIT},
 	{"sni", required_argument, NULL, OPTION_SNI},
+	{"reload", required_argument, NULL, OPTION_RELOAD},
 	{"log-level", required_argument, NULL, 'l'},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"help", no_argument, NULL, 'h'},
@@ -70,6 +76,7 @@ static const struct option long_options[] = {
 struct command {
 	struct daemon_options options;
 	int (*action)(const char *config_path); /* NULL: run, or explain */
+	const char *reload;			/* --reload's PID; NULL: not asked for */
 	bool explains;
 	struct explain_request explain;
 };
@@ -122,6 +129,9 @@ int main(int argc, char **argv)
 		case OPTION_EXPLAIN:
 			c.explains = true;
 			break;
+		case OPTION_RELOAD:
+			c.reload = optarg;
+			break;
 		case OPTION_VERSION:
 			puts("usherd " USHER_VERSION);
 			return inspect_finish_output();
@@ -142,5 +152,7 @@ int main(int argc, char **argv)
 		return wrong_usage("--uid, --gid, --unit and --sni go with --explain", "");
 	if (optind < argc)
 		return wrong_usage("unexpected argument: ", argv[optind]);
+	if (c.reload)
+		return reload_request_run(c.reload);
 	return c.action ? c.action(c.options.config_path) : daemon_run(&c.options);
 }

@@ -16,7 +16,7 @@ enum {
 	DAEMON_EXIT_OK = 0,
 	DAEMON_EXIT_FAILED = 1,
 	DAEMON_EXIT_CONFIG = 2, /* the configuration is wrong */
-	DAEMON_EXIT_USAGE = 64, /* --explain was asked wrongly */
+	DAEMON_EXIT_USAGE = 64, /* --explain or --reload was asked wrongly */
 };
 
 /* Runs until a signal ends it. Returns the exit code. Thread: main, which becomes the acceptor. */

@@ -14,6 +14,7 @@
 #include "daemon/certificates.h"
 #include "daemon/daemon.h"
 #include "daemon/lists.h"
+#include "daemon/reload_request.h"
 #include "front/acceptor.h"
 #include "front/listener.h"
 #include "worker/handoff.h"
@@ -34,6 +35,7 @@ struct daemon {
 	int signal_fd; /* owned; -1: none */
 	struct watch signal_watch;
 	bool reload_wanted;
+	struct reload_requests reload_requests; /* who is to be told of the next reload */
 	unsigned stops_wanted;
 
 	/* housekeeping */

@@ -122,7 +122,8 @@ void reload_run(struct daemon *d)
 		put_into_effect(d, &prepared);
 	else
 		refuse(d, errors);
-	config_errors_destroy(errors);
 	housekeeping_say_status(d);
 	manager_ready();
+	reload_requests_answer(&d->reload_requests, d->reload_error[0] ? d->reload_error : NULL, errors);
+	config_errors_destroy(errors);
 }

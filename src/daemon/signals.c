@@ -24,13 +24,23 @@ int signals_init(struct daemon *d)
 	return d->signal_fd < 0 ? -errno : 0;
 }
 
+MAIN_ONLY static void hangup(struct daemon *d, const struct signalfd_siginfo *info)
+{
+	d->reload_wanted = true;
+	if (info->ssi_code != SI_QUEUE)
+		return;
+	reload_requests_add(&d->reload_requests, (pid_t)info->ssi_pid, info->ssi_int);
+	if (d->stops_wanted)
+		reload_requests_answer(&d->reload_requests, "usherd is stopping", NULL);
+}
+
 MAIN_ONLY static void signalled(struct watch *w, unsigned events UNUSED)
 {
 	struct daemon *d = CONTAINER_OF(w, struct daemon, signal_watch);
 	struct signalfd_siginfo info;
 	while (read(d->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
-			d->reload_wanted = true;
+			hangup(d, &info);
 		else
 			d->stops_wanted++;
 	}
