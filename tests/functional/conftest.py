@@ -17,7 +17,17 @@ import harness  # noqa: E402
 import servers  # noqa: E402
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--heavy", choices=("with", "without", "only"), default="with",
+                     help="tests marked heavy: with all others (default), without them, or only them")
+
+
+def pytest_collection_modifyitems(config, items):
+    heavy = config.getoption("--heavy")
+    if heavy != "with":
+        kept = [item for item in items if bool(item.get_closest_marker("heavy")) == (heavy == "only")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
     for item in items:
         if item.get_closest_marker("root") and not harness.IS_ROOT:
             item.add_marker(pytest.mark.skip(reason="needs root"))
@@ -34,7 +44,7 @@ def find_program(name):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
     """A test that hangs fails."""
-    limit = (150 if item.get_closest_marker("heavy") else 60) * harness.SLOW
+    limit = (150 if item.get_closest_marker("heavy") or item.get_closest_marker("slow") else 60) * harness.SLOW
 
     def expired(_signal, _frame):
         raise TimeoutError(f"the test took more than {limit} s")

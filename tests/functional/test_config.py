@@ -218,10 +218,12 @@ def test_install_keeps_a_configuration(folder):
     """make install into DESTDIR: the second time, a changed configuration stays."""
     if "san-" in os.environ.get("USHERD", ""):
         pytest.skip("the normal build is installed")
-    command = ["make", "-C", str(TOP), "install", f"DESTDIR={folder}/root", "prefix=/usr"]
+    # to where it was built for: for another place it would be built anew, while other tests run it
+    sysconfdir, sbindir = (TOP / "build" / "places").read_text(encoding="utf-8").split()
+    command = ["make", "-C", str(TOP), "install", f"DESTDIR={folder}/root", f"sysconfdir={sysconfdir}", f"sbindir={sbindir}"]
     subprocess.run(command, check=True, capture_output=True)
-    assert os.access(f"{folder}/root/usr/sbin/usherd", os.X_OK)
-    conf = f"{folder}/root/etc/usher/usherd.conf"
+    assert os.access(f"{folder}/root{sbindir}/usherd", os.X_OK)
+    conf = f"{folder}/root{sysconfdir}/usher/usherd.conf"
     with open(conf, "a", encoding="ascii") as file:
         file.write("# mine\n")
     subprocess.run(command, check=True, capture_output=True)

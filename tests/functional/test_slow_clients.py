@@ -116,7 +116,7 @@ def test_a_client_that_takes_too_slowly(usherd, serve):
     assert ended(dead) == "reset"
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_sender_with_pauses_makes_no_slow_client(usherd, serve):
     """What is owed was taken each time; that there was little of it is not the client's fault."""
 

@@ -115,7 +115,7 @@ def test_wrk(usherd, ca, folder, close):
 BAD = ("MEDIUM", "HIGH", "CRITICAL", "FATAL")
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 @pytest.mark.programs("testssl", "nginx", "openssl")
 def test_testssl(usherd, ca, folder):
     """testssl.sh finds nothing worse than "low"."""

@@ -236,7 +236,7 @@ def test_room_in_all(usherd):
     assert daemon.refused("wait_full") == 61 - places
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_nobody_waits_for_ever_and_waiting_costs_nothing(usherd):
     """It takes the half minute that one waits at the most."""
     daemon = usherd({
