@@ -24,14 +24,14 @@ MAIN_ONLY static void drop_take_fd(struct acceptor *a, int *fd, bool with_reset,
 
 void acceptor_refuse_take_fd(struct acceptor *a, int *fd, const struct arrival *v)
 {
-	door_refuse(a->door, v->listening, &v->visitor, &v->verdict);
+	door_refuse(a->door, v->listening, &v->visitor, &v->verdict, v->now_us / 1000);
 	drop_take_fd(a, fd, v->is_tcp && v->verdict.action != AT_LIMIT_CLOSE, v->verdict.reason);
 }
 
 void acceptor_turn_away_take_fd(struct acceptor *a, int *fd, bool is_tcp, const struct listening *l,
-				const struct who *who, enum close_reason reason)
+				const struct who *who, enum close_reason reason, uint64_t now_ms)
 {
-	door_turn_away(a->door, l, who, reason);
+	door_turn_away(a->door, l, who, reason, now_ms);
 	drop_take_fd(a, fd, is_tcp, reason);
 }
 
@@ -86,7 +86,7 @@ void acceptor_seat_take_fd(struct acceptor *a, int worker, int *fd, const struct
 		.trusted = v->verdict.trusted,
 		.descriptors = pool_descriptors_of(l->config),
 	};
-	door_let_in(a->door, l, &v->visitor, &v->verdict, s.sources);
+	door_let_in(a->door, l, &v->visitor, &v->verdict, v->now_us, s.sources);
 	atomic_fetch_add_explicit(&l->account->open, 1, memory_order_relaxed);
 	if (l->config->tls.enabled)
 		atomic_fetch_add_explicit(&l->account->handshakes, 1, memory_order_relaxed);
@@ -147,7 +147,7 @@ void acceptor_ask(struct acceptor *a, struct arrival *v, int fd)
 	if (!v->is_tcp)
 		visitor_ask(&v->visitor, fd, rules_want_unit(a->rules, listener_number(a, v->listening) + 1));
 	note_room(a);
-	door_decide(a->door, v->listening, &v->visitor, &v->verdict);
+	door_decide(a->door, v->listening, &v->visitor, v->now_us, &v->verdict);
 }
 
 enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
@@ -175,6 +175,7 @@ enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
 	v.listening = l;
 	v.peer = &peer;
 	v.is_tcp = l->is_tcp;
+	v.now_us = clock_now_us();
 	acceptor_ask(a, &v, fd);
 	if (acceptor_must_wait(a, &v))
 		acceptor_wait_take_fd(a, &fd, &v);

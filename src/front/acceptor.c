@@ -160,7 +160,7 @@ int acceptor_set_listeners(struct acceptor *a, struct listener_set *set, const s
 	int result = 0;
 	a->set = set;
 	a->rules = rules;
-	door_set(a->door, set, rules);
+	door_set(a->door, set, rules, clock_now_ms());
 	acceptor_wait_renew(a);
 	for (unsigned i = 0; i < set->count && !a->paused; i++) {
 		struct listening *l = set->at[i].socket;
@@ -188,7 +188,7 @@ void acceptor_stop(struct acceptor *a)
 	if (a->set)
 		acceptor_wait_clear(a, 0, &patient);
 	a->set = NULL;
-	door_set(a->door, NULL, NULL);
+	door_set(a->door, NULL, NULL, clock_now_ms());
 	timer_stop(&a->resume);
 	timer_stop(&a->relief);
 	timer_stop(&a->rested);
@@ -204,8 +204,9 @@ void acceptor_turn(struct acceptor *a, int wait_ms)
 	a->turn_accepts = 0;
 	poller_wait(&a->poller, wait_ms);
 	poller_dispatch(&a->poller);
-	timer_wheel_run(&a->timers, clock_now_ms());
-	acceptor_wait_turn(a);
+	uint64_t now_us = clock_now_us();
+	timer_wheel_run(&a->timers, now_us / 1000);
+	acceptor_wait_turn(a, now_us);
 	if (a->turn_accepts > 0)
 		acceptor_pace(a, a->turn_accepts);
 }

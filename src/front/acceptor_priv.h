@@ -54,6 +54,7 @@ struct arrival {
 	const struct listening *listening; /* borrowed */
 	const struct peer_addr *peer;	   /* borrowed; canonical */
 	bool is_tcp;
+	uint64_t now_us;
 	struct visitor visitor;
 	struct verdict verdict;
 };
@@ -85,7 +86,7 @@ void acceptor_refuse_take_fd(struct acceptor *a, int *fd, const struct arrival *
 
 /* accept.c: turns one away for what is not its fault: a wait that came to nothing. Takes the descriptor. */
 void acceptor_turn_away_take_fd(struct acceptor *a, int *fd, bool is_tcp, const struct listening *l,
-				const struct who *who, enum close_reason reason) MAIN_ONLY;
+				const struct who *who, enum close_reason reason, uint64_t now_ms) MAIN_ONLY;
 
 /* accept.c: whether the budget has `more` descriptors. */
 bool acceptor_within_budget(const struct acceptor *a, unsigned more) MUST_CHECK MAIN_ONLY;
@@ -137,7 +138,7 @@ void acceptor_wait_look(struct acceptor *a) MAIN_ONLY;
 void acceptor_wait_renew(struct acceptor *a) MAIN_ONLY;
 
 /* acceptor_wait.c: what is to do in each turn. acceptor_wait_busy: the next turn is not to sleep before it. */
-void acceptor_wait_turn(struct acceptor *a) MAIN_ONLY;
+void acceptor_wait_turn(struct acceptor *a, uint64_t now_us) MAIN_ONLY;
 bool acceptor_wait_busy(const struct acceptor *a) MUST_CHECK MAIN_ONLY;
 
 /* acceptor_wait.c: nobody waits any longer at the listener of this number (0: at any): who may come in does, the others

@@ -30,6 +30,7 @@
 #define HANDSHAKES_AGAIN_MS 100
 
 #define NS_PER_MS 1000000
+#define US_PER_MS UINT64_C(1000)
 
 struct waiter {
 	struct peer_addr peer;
@@ -43,7 +44,7 @@ struct waiter {
 /* What the asking works on. */
 struct asking {
 	struct acceptor *a;
-	uint64_t now_ms;
+	uint64_t now_us;
 	unsigned asked;
 	int worker;		/* for the one that comes */
 	struct arrival arrival; /* the one that was asked about last */
@@ -99,11 +100,12 @@ MAIN_ONLY static const struct listening *find_listening(const struct acceptor *a
 	return NULL;
 }
 
-MAIN_ONLY static void turn_away(struct acceptor *a, struct waiting_client *c, enum close_reason reason)
+MAIN_ONLY static void turn_away(struct acceptor *a, struct waiting_client *c, enum close_reason reason, uint64_t now_ms)
 {
 	bool is_tcp = c->waiter->is_tcp;
 	release(a, c);
-	acceptor_turn_away_take_fd(a, &c->fd, is_tcp, find_listening(a, who_listener(&c->who)), &c->who, reason);
+	acceptor_turn_away_take_fd(a, &c->fd, is_tcp, find_listening(a, who_listener(&c->who)), &c->who, reason,
+				   now_ms);
 }
 
 /* ---- asking ---- */
@@ -145,10 +147,10 @@ MAIN_ONLY static enum waiting_answer answer_of(struct acceptor *a, const struct 
 	return v->verdict.scope == ADMISSION_DOOR ? all_is_full(a) : listener_is_full(a, v->listening);
 }
 
-MAIN_ONLY static void begin_asking(struct asking *q, struct acceptor *a)
+MAIN_ONLY static void begin_asking(struct asking *q, struct acceptor *a, uint64_t now_us)
 {
 	q->a = a;
-	q->now_ms = clock_now_ms();
+	q->now_us = now_us;
 	q->asked = 0;
 	q->worker = 0;
 }
@@ -165,7 +167,7 @@ MAIN_ONLY static enum waiting_answer ask(void *arg, const struct waiting_client 
 		w->listening = find_listening(a, who_listener(&c->who));
 		w->not_before_ms = 0;
 	}
-	if (w->not_before_ms > q->now_ms) {
+	if (w->not_before_ms > q->now_us / 1000) {
 		ask_again(a, w->not_before_ms);
 		return WAITING_SOURCE_FULL;
 	}
@@ -176,17 +178,18 @@ MAIN_ONLY static enum waiting_answer ask(void *arg, const struct waiting_client 
 	if (takes > w->descriptors && !acceptor_within_budget(a, takes - w->descriptors))
 		return all_is_full(a);
 	if (!acceptor_may_shake(w->listening)) {
-		ask_again(a, q->now_ms + HANDSHAKES_AGAIN_MS);
+		ask_again(a, q->now_us / 1000 + HANDSHAKES_AGAIN_MS);
 		return listener_is_full(a, w->listening);
 	}
 
 	q->arrival.listening = w->listening;
 	q->arrival.peer = &w->peer;
 	q->arrival.is_tcp = w->is_tcp;
+	q->arrival.now_us = q->now_us;
 	acceptor_ask(a, &q->arrival, c->fd);
 	if (q->arrival.verdict.reason == CLOSE_NONE || q->arrival.verdict.action != AT_LIMIT_WAIT)
 		return WAITING_COMES;
-	uint64_t at_ms = note_time(a, &q->arrival.verdict, q->now_ms);
+	uint64_t at_ms = note_time(a, &q->arrival.verdict, q->now_us / 1000);
 	enum waiting_answer answer = answer_of(a, &q->arrival);
 	if (answer == WAITING_SOURCE_FULL)
 		w->not_before_ms = at_ms;
@@ -256,7 +259,7 @@ MAIN_ONLY static void note_waiting(struct acceptor *a, const struct arrival *v, 
 
 void acceptor_wait_take_fd(struct acceptor *a, int *fd, struct arrival *v)
 {
-	uint64_t now_ms = clock_now_ms();
+	uint64_t now_ms = v->now_us / 1000;
 	struct waiter *w = waiter_create(a, v);
 	struct waiting_client c = {
 		.who = door_who(v->listening, &v->visitor, &v->verdict),
@@ -268,13 +271,13 @@ void acceptor_wait_take_fd(struct acceptor *a, int *fd, struct arrival *v)
 	if (failed) {
 		free(w);
 		acceptor_turn_away_take_fd(a, fd, v->is_tcp, v->listening, &c.who,
-					   failed == -ENOMEM ? CLOSE_no_memory : CLOSE_wait_full);
+					   failed == -ENOMEM ? CLOSE_no_memory : CLOSE_wait_full, now_ms);
 		return;
 	}
 	*fd = -1;
 	note_waiting(a, v, w, now_ms);
 	if (leaves.fd >= 0)
-		turn_away(a, &leaves, CLOSE_wait_full);
+		turn_away(a, &leaves, CLOSE_wait_full, now_ms);
 }
 
 /* ---- the loop ---- */
@@ -307,10 +310,10 @@ MAIN_ONLY static void begin_pass(struct acceptor *a)
 	waiting_begin(a->wait.room);
 }
 
-MAIN_ONLY static void go_on(struct acceptor *a)
+MAIN_ONLY static void go_on(struct acceptor *a, uint64_t now_us)
 {
 	struct asking q;
-	begin_asking(&q, a);
+	begin_asking(&q, a, now_us);
 	while (q.asked < ASKS_A_TURN) {
 		struct waiting_client c;
 		enum waiting_result result = waiting_next(a->wait.room, ask, &q, &c);
@@ -327,7 +330,7 @@ MAIN_ONLY static void expire(struct acceptor *a, uint64_t now_ms)
 {
 	struct waiting_client c;
 	for (unsigned i = 0; i < EXPIRIES_A_TURN && waiting_expire(a->wait.room, now_ms, &c); i++)
-		turn_away(a, &c, CLOSE_wait_timeout);
+		turn_away(a, &c, CLOSE_wait_timeout, now_ms);
 }
 
 /* Sets the timer for what comes first, if it is not set so. */
@@ -344,43 +347,45 @@ MAIN_ONLY static void set_due(struct acceptor *a)
 		timer_start(&a->timers, &a->wait.due, at_ms);
 }
 
-void acceptor_wait_turn(struct acceptor *a)
+void acceptor_wait_turn(struct acceptor *a, uint64_t now_us)
 {
+	uint64_t now_ms = now_us / 1000;
 	if (!a->set)
 		return;
 	if (waiting_count(a->wait.room) > 0) {
-		uint64_t now_ms = clock_now_ms();
 		expire(a, now_ms);
 		if (a->wait.wanted || a->wait.again_ms <= now_ms)
 			begin_pass(a);
 	}
 	a->wait.wanted = false;
 	if (a->wait.under_way)
-		go_on(a);
+		go_on(a, now_us);
 	set_due(a);
 }
 
 void acceptor_wait_clear(struct acceptor *a, uint16_t scope, bool *patient)
 {
 	struct waiting_client c;
-	uint64_t last_ms = clock_now_ms();
-	const uint64_t until_ms = last_ms + CLEAR_MS;
+	uint64_t now_us = clock_now_us();
+	uint64_t last_us = now_us;
+	const uint64_t until_us = now_us + CLEAR_MS * US_PER_MS;
 	while (waiting_take(a->wait.room, scope, &c)) {
 		struct asking q;
-		begin_asking(&q, a);
+		begin_asking(&q, a, now_us);
 		enum waiting_answer answer = ask(&q, &c);
 		while (answer != WAITING_COMES && *patient &&
 		       (q.worker < 0 || !acceptor_may_shake(c.waiter->listening))) {
 			acceptor_await_room(a, c.waiter->listening, TAKE_OUT_WAIT_MS);
-			uint64_t now_ms = clock_now_ms();
-			*patient = now_ms - last_ms < TAKE_OUT_PATIENCE_MS && now_ms < until_ms;
+			now_us = clock_now_us();
+			*patient = now_us - last_us < TAKE_OUT_PATIENCE_MS * US_PER_MS && now_us < until_us;
+			begin_asking(&q, a, now_us);
 			answer = ask(&q, &c);
 		}
 		if (answer == WAITING_COMES) {
 			come(&q, &c);
-			last_ms = clock_now_ms();
+			last_us = now_us;
 		} else {
-			turn_away(a, &c, CLOSE_drain);
+			turn_away(a, &c, CLOSE_drain, now_us / 1000);
 		}
 	}
 	if (waiting_count(a->wait.room) == 0) {

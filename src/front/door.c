@@ -242,11 +242,10 @@ struct door *door_destroy(struct door *d)
 	return NULL;
 }
 
-void door_set(struct door *d, const struct listener_set *set, const struct rules *rules)
+void door_set(struct door *d, const struct listener_set *set, const struct rules *rules, uint64_t now_ms)
 {
 	d->set = set;
 	d->rules = rules;
-	uint64_t now_ms = clock_now_ms();
 	overload_set_limit(&d->overload, set ? set->config->door.overload.memory_bytes : 0, now_ms);
 	if (set)
 		bans_due(&d->bans_timer, now_ms); /* some may have been restored */
@@ -288,9 +287,8 @@ MAIN_ONLY static struct admission tables(struct door *d)
 }
 
 MAIN_ONLY static struct admission_request request(const struct door *d, const struct listening *l,
-						  const struct visitor *v)
+						  const struct visitor *v, uint64_t now_us)
 {
-	uint64_t now_us = clock_now_us();
 	return (struct admission_request){
 		.listener = l->config,
 		.number = (unsigned)(l->config - d->set->config->listeners),
@@ -301,19 +299,20 @@ MAIN_ONLY static struct admission_request request(const struct door *d, const st
 	};
 }
 
-void door_decide(struct door *d, const struct listening *l, const struct visitor *v, struct verdict *to)
+void door_decide(struct door *d, const struct listening *l, const struct visitor *v, uint64_t now_us,
+		 struct verdict *to)
 {
-	struct admission_request r = request(d, l, v);
+	struct admission_request r = request(d, l, v, now_us);
 	d->pressed = is_pressed(d, r.now_ms);
 	struct admission a = tables(d);
 	admission_decide(&a, &r, to, NULL, NULL);
 }
 
 void door_let_in(struct door *d, const struct listening *l, const struct visitor *v, const struct verdict *verdict,
-		 struct source_share *shares[SOURCE_SCOPES])
+		 uint64_t now_us, struct source_share *shares[SOURCE_SCOPES])
 {
 	struct admission a = tables(d);
-	struct admission_request r = request(d, l, v);
+	struct admission_request r = request(d, l, v, now_us);
 	admission_take(&a, &r, verdict, l->account, shares);
 }
 
@@ -332,9 +331,10 @@ MAIN_ONLY static void tell(struct door *d, const struct listening *l, const stru
 		timer_start(d->timers, &d->refusals_timer, now_ms + REFUSALS_PERIOD_MS);
 }
 
-void door_turn_away(struct door *d, const struct listening *l, const struct who *who, enum close_reason reason)
+void door_turn_away(struct door *d, const struct listening *l, const struct who *who, enum close_reason reason,
+		    uint64_t now_ms)
 {
-	tell(d, l, who, reason, clock_now_ms());
+	tell(d, l, who, reason, now_ms);
 }
 
 /* What others have filled is not: else who fills it would have all others banned, and for longer than it takes. */
@@ -344,9 +344,9 @@ static bool is_its_fault(enum close_reason reason)
 	       reason != CLOSE_limit_rate;
 }
 
-void door_refuse(struct door *d, const struct listening *l, const struct visitor *v, const struct verdict *verdict)
+void door_refuse(struct door *d, const struct listening *l, const struct visitor *v, const struct verdict *verdict,
+		 uint64_t now_ms)
 {
-	uint64_t now_ms = clock_now_ms();
 	struct who who = door_who(l, v, verdict);
 	tell(d, l, &who, verdict->reason, now_ms);
 	if (verdict->reason == CLOSE_overload)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The door: everything that admission is decided by and that lives longer than a snapshot (sources, bans, how fast
- * connections come), who waits at it, and what is told of whom it refused.
+ * connections come), who waits at it, and what is told of whom it refused. Times are those of clock_now_ms and clock_now_us.
  *
  * Thread: main. */
 #ifndef FRONT_DOOR_H
@@ -28,8 +28,8 @@ int door_create(struct door **to, struct pool *pool, struct poller *poller, stru
 /* Tells what was not told of whom it refused. Returns NULL; accepts NULL. */
 struct door *door_destroy(struct door *d) MAIN_ONLY;
 
-/* From here on these decide: both borrowed until the next call. */
-void door_set(struct door *d, const struct listener_set *set, const struct rules *rules) MAIN_ONLY;
+/* From here on these decide: both borrowed until the next call. NULL: nobody comes any more. */
+void door_set(struct door *d, const struct listener_set *set, const struct rules *rules, uint64_t now_ms) MAIN_ONLY;
 
 /* `changed` (may be NULL) is called with `arg` when a ban has begun or ended. */
 void door_on_bans(struct door *d, void (*changed)(void *arg), void *arg) MAIN_ONLY;
@@ -38,22 +38,23 @@ void door_on_bans(struct door *d, void (*changed)(void *arg), void *arg) MAIN_ON
 void door_set_room(struct door *d, uint64_t room, uint64_t of) MAIN_ONLY;
 
 /* Decides about one that asks at `l`. */
-void door_decide(struct door *d, const struct listening *l, const struct visitor *v, struct verdict *to) MAIN_ONLY;
+void door_decide(struct door *d, const struct listening *l, const struct visitor *v, uint64_t now_us,
+		 struct verdict *to) MAIN_ONLY;
 
 /* Lets one in: what it takes of its sources goes to `shares`. */
 void door_let_in(struct door *d, const struct listening *l, const struct visitor *v, const struct verdict *verdict,
-		 struct source_share *shares[SOURCE_SCOPES]) MAIN_ONLY;
+		 uint64_t now_us, struct source_share *shares[SOURCE_SCOPES]) MAIN_ONLY;
 
 /* Refuses one: told in sums, and, if it was for what its source has done, counted towards a ban. */
-void door_refuse(struct door *d, const struct listening *l, const struct visitor *v,
-		 const struct verdict *verdict) MAIN_ONLY;
+void door_refuse(struct door *d, const struct listening *l, const struct visitor *v, const struct verdict *verdict,
+		 uint64_t now_ms) MAIN_ONLY;
 
 /* As whose one counts that was decided about: by what sources take turns, and refusals are told. */
 struct who door_who(const struct listening *l, const struct visitor *v, const struct verdict *verdict) MAIN_ONLY;
 
 /* Tells of one who does not come in for what is not its fault: it does not count towards a ban. */
-void door_turn_away(struct door *d, const struct listening *l, const struct who *who,
-		    enum close_reason reason) MAIN_ONLY;
+void door_turn_away(struct door *d, const struct listening *l, const struct who *who, enum close_reason reason,
+		    uint64_t now_ms) MAIN_ONLY;
 
 /* Its sources, for bans that are saved and restored. Borrowed. */
 struct sources *door_sources(struct door *d) MAIN_ONLY;

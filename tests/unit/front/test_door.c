@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The door with real workers behind it; what it tells is read from the log. Its timers are turned by the tests. */
+/* The door with real workers behind it; what it tells is read from the log. The tests set its clock. */
 #include "front/door.h"
 
 #include <check.h>
@@ -35,6 +35,7 @@ static struct listener_entry entries[LISTENERS];
 static struct listener_set set;
 static struct listening sockets[LISTENERS];
 static uint64_t began_ms;
+static uint64_t now_ms;
 
 static unsigned keep(const struct log_entry *e)
 {
@@ -81,7 +82,7 @@ static void configure(const char *door_text, const char *a_text, const char *sec
 	}
 	if (!door)
 		ck_assert_int_eq(door_create(&door, pool, &poller, &timers, next), 0);
-	door_set(door, &set, next_rules);
+	door_set(door, &set, next_rules, now_ms);
 	door_set_room(door, 1000, 1000);
 	rules_destroy(rules);
 	config_unref(config);
@@ -101,7 +102,7 @@ static void setup(void)
 	ck_assert_int_eq(pool_create(&pool, 1, c), 0);
 	config_unref(c);
 	ck_assert_int_eq(poller_init(&poller), 0);
-	began_ms = clock_now_ms();
+	began_ms = now_ms = clock_now_ms();
 	timer_wheel_init(&timers, began_ms);
 	for (unsigned i = 0; i < LISTENERS; i++) {
 		accounts[i] = account_create();
@@ -114,7 +115,7 @@ static void setup(void)
 static void stop(void)
 {
 	if (door)
-		door_set(door, NULL, NULL);
+		door_set(door, NULL, NULL, now_ms);
 	door = door_destroy(door);
 	log_stop(10000);
 }
@@ -146,9 +147,9 @@ static struct visitor from(const char *text)
 static enum close_reason decide(unsigned listener, const struct visitor *v)
 {
 	struct verdict verdict;
-	door_decide(door, &sockets[listener], v, &verdict);
+	door_decide(door, &sockets[listener], v, now_ms * 1000, &verdict);
 	if (verdict.reason != CLOSE_NONE)
-		door_refuse(door, &sockets[listener], v, &verdict);
+		door_refuse(door, &sockets[listener], v, &verdict, now_ms);
 	return verdict.reason;
 }
 
@@ -164,9 +165,9 @@ static void come_in(unsigned listener, const char *text, struct source_share *sh
 {
 	struct visitor v = from(text);
 	struct verdict verdict;
-	door_decide(door, &sockets[listener], &v, &verdict);
+	door_decide(door, &sockets[listener], &v, now_ms * 1000, &verdict);
 	ck_assert_int_eq(verdict.reason, CLOSE_NONE);
-	door_let_in(door, &sockets[listener], &v, &verdict, shares);
+	door_let_in(door, &sockets[listener], &v, &verdict, now_ms * 1000, shares);
 }
 
 static void leave(struct source_share *shares[SOURCE_SCOPES])
@@ -175,11 +176,11 @@ static void leave(struct source_share *shares[SOURCE_SCOPES])
 		source_closed(source_of(shares[i]));
 }
 
-/* Turns the clock of the timers to so long after the start. What comes to the door after that comes at the real time: with
- * MINUTE_MS and more nothing does, for refusals are told by then. */
+/* Turns the clock to so long after the start. */
 static void later(uint64_t ms)
 {
-	timer_wheel_run(&timers, began_ms + ms);
+	now_ms = began_ms + ms;
+	timer_wheel_run(&timers, now_ms);
 }
 
 /* What workers note. */
@@ -500,7 +501,7 @@ START_TEST(offences_that_come_while_it_stops_harm_nobody)
 	struct source_share *shares[SOURCE_SCOPES];
 	configure("ban: { after = 1; };", "ban: { after = 1; };", NULL);
 	come_in(A, "10.1.0.1", shares);
-	door_set(door, NULL, NULL);
+	door_set(door, NULL, NULL, now_ms);
 	for (unsigned i = 0; i < SOURCE_SCOPES; i++)
 		offend(shares[i], 1);
 	ck_assert_int_eq(turn(), 1);
@@ -593,7 +594,7 @@ START_TEST(memory_counts)
 	char *held = malloc(much);
 	memset(held, 1, much);
 	__asm__ volatile("" : : "r"(held) : "memory");
-	door_set(door, &set, rules);
+	door_set(door, &set, rules, now_ms);
 	for (unsigned i = 0; i < 3; i++) {
 		ck_assert_int_eq(visit(A, "10.1.0.1"), CLOSE_NONE);
 		come_in(A, "10.1.0.1", shares[i]);
