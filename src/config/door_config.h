@@ -29,7 +29,7 @@ struct access_config {
 /* limits: of a listener, or of all together. */
 struct limits_config {
 	int connections;  /* at once; 0: as many as descriptors allow */
-	int handshakes;	  /* listeners only: under way at once; 0: as many as there are connections */
+	int handshakes;	  /* of TLS, under way at once; 0: as many as there are connections */
 	int per_source;	  /* connections at once of one source; 0: no limit */
 	struct rate rate; /* new connections; amount 0: no limit */
 	struct rate rate_per_source;

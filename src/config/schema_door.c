@@ -67,14 +67,15 @@ static const struct option_row limits_options[] = {
 		.offset = offsetof(struct limits_config, handshakes),
 		.minimum = 0,
 		.maximum = CONNECTIONS_MAX,
-		.fallback = "1000",
+		.fallback = "10000",
 		.unit = "handshakes",
 		.change = CHANGE_RELOAD,
-		.help = "How many TLS handshakes this listener has under way at once; further connections "
-			"wait in the backlog until one is done, whatever at_limit says. 0 sets no limit. Each holds "
-			"up to 60 KiB while it lasts, which strangers can make last until timeouts.handshake: lower "
-			"it where memory is short, raise it where many clients far away come at the same moment. "
-			"Without tls it has no effect.",
+		.help = "How many TLS handshakes this listener has under way at once; at_limit says what "
+			"happens to a connection that would begin a further one. 0 sets no limit. Each holds up to 60 "
+			"KiB while it lasts, which strangers can make last until timeouts.handshake: lower it where "
+			"memory is short. The default is far above what clients cause that come back all at once, for "
+			"a handshake that goes on is over within moments; where more of your own do, raise it, or let "
+			"them wait. Without tls it has no effect.",
 	},
 	{
 		.name = "per_source",
@@ -304,6 +305,18 @@ static const struct option_row door_limits_options[] = {
 			"more.",
 	},
 	{
+		.name = "handshakes",
+		.type = OPTION_INT,
+		.offset = offsetof(struct limits_config, handshakes),
+		.minimum = 0,
+		.maximum = CONNECTIONS_MAX,
+		.fallback = "0",
+		.unit = "handshakes",
+		.change = CHANGE_RELOAD,
+		.help = "How many TLS handshakes all listeners have under way at once. 0 sets no limit but "
+			"those of the listeners. Set it where several listeners have tls and memory is short.",
+	},
+	{
 		.name = "per_source",
 		.type = OPTION_INT,
 		.offset = offsetof(struct limits_config, per_source),
@@ -495,8 +508,7 @@ static const struct option_row door_options[] = {
 		.maximum = ACCESS_ENTRIES_MAX,
 		.change = CHANGE_RELOAD,
 		.help = "Who is exempt, on all listeners, from limits, bandwidth, bans and overload, here and "
-			"in the listener, but for limits.handshakes. Who is trusted must still pass allow and deny. "
-			"Set it to your monitoring "
+			"in the listener. Who is trusted must still pass allow and deny. Set it to your monitoring "
 			"and to the hosts that you work from.",
 	},
 	{

@@ -414,8 +414,7 @@ static const struct option_row listener_options[] = {
 		.maximum = ACCESS_ENTRIES_MAX,
 		.change = CHANGE_RELOAD,
 		.help = "Who is exempt, on this listener, from limits, bandwidth, bans and overload, those of "
-			"door included, but for limits.handshakes; in the words of allow. Who is trusted must still "
-			"pass allow and deny, and "
+			"door included; in the words of allow. Who is trusted must still pass allow and deny, and "
 			"counts among the connections that others find there. Set it to monitoring, to the hosts that "
 			"you work from, to an office behind one address.",
 	},

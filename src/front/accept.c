@@ -88,8 +88,10 @@ void acceptor_seat_take_fd(struct acceptor *a, int worker, int *fd, const struct
 	};
 	door_let_in(a->door, l, &v->visitor, &v->verdict, v->now_us, s.sources);
 	atomic_fetch_add_explicit(&l->account->open, 1, memory_order_relaxed);
-	if (l->config->tls.enabled)
+	if (l->config->tls.enabled) {
 		atomic_fetch_add_explicit(&l->account->handshakes, 1, memory_order_relaxed);
+		pool_take_handshake(a->pool);
+	}
 	pool_take_descriptors(a->pool, s.descriptors);
 	pool_seat(a->pool, (unsigned)worker, &s);
 }
@@ -109,13 +111,6 @@ bool acceptor_has_room(const struct acceptor *a)
 {
 	/* the least that a connection takes: one that takes more pauses again */
 	return pool_pick(a->pool) >= 0 && a->set && acceptor_within_budget(a, 1);
-}
-
-bool acceptor_may_shake(const struct listening *l)
-{
-	int most = l->config->limits.handshakes;
-	return !l->config->tls.enabled || most == 0 ||
-	       atomic_load_explicit(&l->account->handshakes, memory_order_relaxed) < (unsigned)most;
 }
 
 /* Its number in the configuration. */
@@ -152,8 +147,6 @@ void acceptor_ask(struct acceptor *a, struct arrival *v, int fd)
 
 enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
 {
-	if (!acceptor_may_shake(l))
-		return ACCEPT_HANDSHAKES;
 	int worker = pool_pick(a->pool);
 	if (worker < 0)
 		return ACCEPT_QUEUES;

@@ -35,9 +35,6 @@ MAIN_ONLY static void socket_ready(struct watch *w, unsigned events UNUSED)
 	case ACCEPT_BROKEN:
 		acceptor_rest(a, l);
 		break;
-	case ACCEPT_HANDSHAKES:
-		acceptor_await_handshake(a, l);
-		break;
 	case ACCEPT_LOST:
 		l->lost = true;
 		acceptor_unwatch(a, l);
@@ -52,9 +49,7 @@ int acceptor_watch(struct acceptor *a, struct listening *l)
 {
 	l->watch.ready = socket_ready;
 	l->acceptor = a;
-	if (l->full && acceptor_may_shake(l))
-		l->full = false;
-	if (l->fd < 0 || l->lost || l->resting || l->full)
+	if (l->fd < 0 || l->lost || l->resting)
 		return 0;
 	int failed = poller_add(&a->poller, l->fd, &l->watch, POLLER_READ);
 	return failed == -EEXIST ? 0 : failed;
@@ -116,8 +111,8 @@ void acceptor_take_out(struct listening *l, bool *patient)
 		if (result == ACCEPT_ONE) {
 			taken++;
 			last_ms = clock_now_ms();
-		} else if ((result == ACCEPT_QUEUES || result == ACCEPT_HANDSHAKES) && *patient) {
-			acceptor_await_room(a, l, TAKE_OUT_WAIT_MS);
+		} else if (result == ACCEPT_QUEUES && *patient) {
+			acceptor_await_room(a, true, TAKE_OUT_WAIT_MS);
 			*patient = clock_now_ms() - last_ms < TAKE_OUT_PATIENCE_MS;
 		} else {
 			break;

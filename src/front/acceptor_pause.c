@@ -52,31 +52,6 @@ MAIN_ONLY static void watch_all(struct acceptor *a)
 		}
 }
 
-/* Watches those again whose handshakes have become fewer. Returns true when some are still full. */
-MAIN_ONLY static bool look_at_full(struct acceptor *a)
-{
-	bool some = false;
-	for (unsigned i = 0; a->set && i < a->set->count; i++) {
-		struct listening *l = a->set->at[i].socket;
-		if (!l->full)
-			continue;
-		if (!acceptor_may_shake(l))
-			some = true;
-		else if (!a->paused && acceptor_watch(a, l) < 0)
-			acceptor_pause(a, ACCEPT_MEMORY);
-	}
-	return some;
-}
-
-/* The same, and from here on the end of a handshake rings if it is still waited for. */
-MAIN_ONLY static void await_handshakes(struct acceptor *a)
-{
-	if (!look_at_full(a))
-		return;
-	doorbell_await(pool_doorbell(a->pool));
-	look_at_full(a);
-}
-
 MAIN_ONLY static void resume(struct acceptor *a)
 {
 	if (!a->paused)
@@ -102,15 +77,13 @@ MAIN_ONLY static void relief_fired(struct timer *t, uint64_t now_ms)
 	log_write(LOG_LEVEL_NOTICE, LOG_ACCEPT_RESUMED, "accepting resumed");
 }
 
-MAIN_ONLY static void rested_fired(struct timer *t, uint64_t now_ms)
+MAIN_ONLY static void rested_fired(struct timer *t, uint64_t now_ms UNUSED)
 {
 	struct acceptor *a = CONTAINER_OF(t, struct acceptor, rested);
 	for (unsigned i = 0; a->set && i < a->set->count; i++)
 		a->set->at[i].socket->resting = false;
 	if (!a->paused)
 		watch_all(a);
-	if (look_at_full(a))
-		timer_start(&a->timers, t, now_ms + RESUME_MS);
 }
 
 MAIN_ONLY static void bell_rang(struct watch *w, unsigned events UNUSED)
@@ -118,7 +91,6 @@ MAIN_ONLY static void bell_rang(struct watch *w, unsigned events UNUSED)
 	struct acceptor *a = CONTAINER_OF(w, struct acceptor, bell);
 	doorbell_answer(pool_doorbell(a->pool));
 	resume(a);
-	await_handshakes(a);
 	acceptor_wait_look(a);
 }
 
@@ -167,20 +139,11 @@ void acceptor_rest(struct acceptor *a, struct listening *l)
 		timer_start(&a->timers, &a->rested, clock_now_ms() + RESUME_MS);
 }
 
-void acceptor_await_handshake(struct acceptor *a, struct listening *l)
-{
-	l->full = true;
-	acceptor_unwatch(a, l);
-	if (!timer_runs(&a->rested))
-		timer_start(&a->timers, &a->rested, clock_now_ms() + RESUME_MS);
-	await_handshakes(a);
-}
-
-void acceptor_await_room(struct acceptor *a, const struct listening *l, int wait_ms)
+void acceptor_await_room(struct acceptor *a, bool for_queue, int wait_ms)
 {
 	struct doorbell *bell = pool_doorbell(a->pool);
 	doorbell_await(bell);
-	if (pool_pick(a->pool) >= 0 && acceptor_may_shake(l))
+	if (for_queue && pool_pick(a->pool) >= 0)
 		return;
 	struct pollfd p = {.fd = bell->fd, .events = POLLIN};
 	if (poll(&p, 1, wait_ms) > 0)

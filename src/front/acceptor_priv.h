@@ -65,7 +65,6 @@ enum accept_result {
 	ACCEPT_NONE,	    /* the backlog is empty */
 	ACCEPT_BROKEN,	    /* the socket fails, and may not in a moment */
 	ACCEPT_LOST,	    /* the socket fails for good */
-	ACCEPT_HANDSHAKES,  /* the listener has all TLS handshakes under way that it may have */
 	ACCEPT_QUEUES,	    /* every worker's queue is full */
 	ACCEPT_BUDGET,	    /* connections have all the descriptors that they may have */
 	ACCEPT_DESCRIPTORS, /* the process has no descriptor left */
@@ -91,9 +90,6 @@ void acceptor_turn_away_take_fd(struct acceptor *a, int *fd, bool is_tcp, const 
 /* accept.c: whether the budget has `more` descriptors. */
 bool acceptor_within_budget(const struct acceptor *a, unsigned more) MUST_CHECK MAIN_ONLY;
 
-/* accept.c: whether the listener may begin another TLS handshake. */
-bool acceptor_may_shake(const struct listening *l) MUST_CHECK MAIN_ONLY;
-
 /* accept.c: whether a worker's queue and the budget of descriptors have room for a connection. */
 bool acceptor_has_room(const struct acceptor *a) MUST_CHECK MAIN_ONLY;
 
@@ -107,16 +103,13 @@ void acceptor_pause(struct acceptor *a, enum accept_result why) MAIN_ONLY;
 /* acceptor_pause.c: leaves one socket alone for a moment. */
 void acceptor_rest(struct acceptor *a, struct listening *l) MAIN_ONLY;
 
-/* acceptor_pause.c: leaves one socket alone until a TLS handshake of its listener is over. */
-void acceptor_await_handshake(struct acceptor *a, struct listening *l) MAIN_ONLY;
-
 /* While who waits in a backlog or for a limit is taken in: how long one wait for room in the workers' queues lasts, and after
  * how long without any the workers are given up. */
 #define TAKE_OUT_WAIT_MS 10
 #define TAKE_OUT_PATIENCE_MS 1000
 
-/* acceptor_pause.c: waits up to `wait_ms` for a worker to ring, unless there is room for one of `l` already. */
-void acceptor_await_room(struct acceptor *a, const struct listening *l, int wait_ms) MAIN_ONLY;
+/* acceptor_pause.c: waits up to `wait_ms` for a worker to ring; `for_queue`: unless a queue has room already. */
+void acceptor_await_room(struct acceptor *a, bool for_queue, int wait_ms) MAIN_ONLY;
 
 /* acceptor_pause.c: when `accepts` come fast, sleeps for a moment so that the next turn finds several. */
 void acceptor_pace(struct acceptor *a, unsigned accepts) MAIN_ONLY;

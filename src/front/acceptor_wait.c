@@ -2,8 +2,9 @@
 /* Those who wait for room under a limit that says at_limit = "wait": who has to, when they are asked about again, and how
  * they come in or leave.
  *
- * A pass over them begins when a worker rings, which it does when a connection has ended, and when a rate has a token for
- * one that was asked about in the last pass, or a moment after TLS handshakes were in the way. In between nothing is done.
+ * A pass over them begins when a worker rings, which it does when a connection has ended or some TLS handshakes have, and
+ * when a rate has a token for one that was asked about in the last pass, or a moment after TLS handshakes were in the way.
+ * In between nothing is done.
  * Those of a listener come in under what the configuration says of it by then.
  *
  * What a client does while it waits is not looked at: one that has gone comes in like the others, and ends at once. */
@@ -117,9 +118,11 @@ MAIN_ONLY static void ask_again(struct acceptor *a, uint64_t at_ms)
 		a->wait.again_ms = at_ms;
 }
 
-/* Remembers when a rate lets somebody in. Returns it, or 0. */
+/* Remembers when a rate lets somebody in, or a handshake may have ended. Returns it, or 0. */
 MAIN_ONLY static uint64_t note_time(struct acceptor *a, const struct verdict *v, uint64_t now_ms)
 {
+	if (v->reason == CLOSE_limit_handshakes)
+		ask_again(a, now_ms + HANDSHAKES_AGAIN_MS);
 	if (v->wait_ns == 0)
 		return 0;
 	uint64_t at_ms = now_ms + v->wait_ns / NS_PER_MS + 1;
@@ -144,7 +147,9 @@ MAIN_ONLY static enum waiting_answer answer_of(struct acceptor *a, const struct 
 {
 	if (v->verdict.reason == CLOSE_limit_per_source || v->verdict.reason == CLOSE_limit_rate_per_source)
 		return WAITING_SOURCE_FULL;
-	return v->verdict.scope == ADMISSION_DOOR ? all_is_full(a) : listener_is_full(a, v->listening);
+	/* there may be listeners without TLS: for these there is room */
+	bool is_all = v->verdict.scope == ADMISSION_DOOR && v->verdict.reason != CLOSE_limit_handshakes;
+	return is_all ? all_is_full(a) : listener_is_full(a, v->listening);
 }
 
 MAIN_ONLY static void begin_asking(struct asking *q, struct acceptor *a, uint64_t now_us)
@@ -153,6 +158,7 @@ MAIN_ONLY static void begin_asking(struct asking *q, struct acceptor *a, uint64_
 	q->now_us = now_us;
 	q->asked = 0;
 	q->worker = 0;
+	q->arrival.verdict.reason = CLOSE_NONE;
 }
 
 /* A waiting_ask. */
@@ -177,10 +183,6 @@ MAIN_ONLY static enum waiting_answer ask(void *arg, const struct waiting_client 
 		return all_is_full(a);
 	if (takes > w->descriptors && !acceptor_within_budget(a, takes - w->descriptors))
 		return all_is_full(a);
-	if (!acceptor_may_shake(w->listening)) {
-		ask_again(a, q->now_us / 1000 + HANDSHAKES_AGAIN_MS);
-		return listener_is_full(a, w->listening);
-	}
 
 	q->arrival.listening = w->listening;
 	q->arrival.peer = &w->peer;
@@ -374,8 +376,8 @@ void acceptor_wait_clear(struct acceptor *a, uint16_t scope, bool *patient)
 		begin_asking(&q, a, now_us);
 		enum waiting_answer answer = ask(&q, &c);
 		while (answer != WAITING_COMES && *patient &&
-		       (q.worker < 0 || !acceptor_may_shake(c.waiter->listening))) {
-			acceptor_await_room(a, c.waiter->listening, TAKE_OUT_WAIT_MS);
+		       (q.worker < 0 || q.arrival.verdict.reason == CLOSE_limit_handshakes)) {
+			acceptor_await_room(a, q.worker < 0, TAKE_OUT_WAIT_MS);
 			now_us = clock_now_us();
 			*patient = now_us - last_us < TAKE_OUT_PATIENCE_MS * US_PER_MS && now_us < until_us;
 			begin_asking(&q, a, now_us);

@@ -32,6 +32,12 @@ static uint64_t open_at(const struct decision *d, enum admission_scope scope)
 	return scope == ADMISSION_DOOR ? d->a->open : atomic_load_explicit(&d->r->account->open, memory_order_relaxed);
 }
 
+static uint64_t handshakes_at(const struct decision *d, enum admission_scope scope)
+{
+	return scope == ADMISSION_DOOR ? d->a->handshakes
+				       : atomic_load_explicit(&d->r->account->handshakes, memory_order_relaxed);
+}
+
 static const struct rate_bucket *arrivals_at(const struct decision *d, enum admission_scope scope)
 {
 	return scope == ADMISSION_DOOR ? d->a->arrivals : &d->r->account->arrivals;
@@ -127,27 +133,37 @@ MAIN_ONLY static bool is_shed(struct decision *d, enum admission_scope scope)
 }
 
 /* A limit that is a number: says what there is of it. */
-MAIN_ONLY static bool is_over(struct decision *d, enum admission_scope scope, const char *name, int most, unsigned open)
+MAIN_ONLY static bool is_over(struct decision *d, enum admission_scope scope, const char *name, int most,
+			      uint64_t there, const char *are)
 {
 	if (most == 0)
 		return false;
 	char words[96];
-	bool refuses = open >= (unsigned)most;
-	snprintf(words, sizeof(words), "%llu of %d are open", (unsigned long long)open, most);
+	bool refuses = there >= (unsigned)most;
+	snprintf(words, sizeof(words), "%llu of %d are %s", (unsigned long long)there, most, are);
 	say(d, scope, name, refuses, words, NULL);
 	return refuses;
 }
 
 MAIN_ONLY static bool is_over_connections(struct decision *d, enum admission_scope scope)
 {
-	return is_over(d, scope, "limits.connections", limits_of(d, scope)->connections, open_at(d, scope)) &&
+	return is_over(d, scope, "limits.connections", limits_of(d, scope)->connections, open_at(d, scope), "open") &&
 	       refuse_at_limit(d, scope, CLOSE_limit_connections);
+}
+
+/* Who comes with TLS begins with a handshake, which holds memory before anybody knows who it is. */
+MAIN_ONLY static bool is_over_handshakes(struct decision *d, enum admission_scope scope)
+{
+	return d->r->listener->tls.enabled &&
+	       is_over(d, scope, "limits.handshakes", limits_of(d, scope)->handshakes, handshakes_at(d, scope),
+		       "under way") &&
+	       refuse_at_limit(d, scope, CLOSE_limit_handshakes);
 }
 
 MAIN_ONLY static bool is_over_per_source(struct decision *d, enum admission_scope scope)
 {
 	return d->to->has_source &&
-	       is_over(d, scope, "limits.per_source", limits_of(d, scope)->per_source, open_of(d, scope)) &&
+	       is_over(d, scope, "limits.per_source", limits_of(d, scope)->per_source, open_of(d, scope), "open") &&
 	       refuse_at_limit(d, scope, CLOSE_limit_per_source);
 }
 
@@ -226,7 +242,13 @@ void admission_decide(const struct admission *a, const struct admission_request 
 		      admission_step *step, void *arg)
 {
 	static check *const limits[] = {
-		is_banned, is_over_connections, is_over_per_source, is_rate_per_source_over, is_rate_over, is_shed,
+		is_banned,
+		is_over_connections,
+		is_over_handshakes,
+		is_over_per_source,
+		is_rate_per_source_over,
+		is_rate_over,
+		is_shed,
 	};
 	struct decision d = {.a = a, .r = r, .to = to, .step = step, .arg = arg};
 	memset(to, 0, sizeof(*to));

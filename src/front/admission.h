@@ -4,7 +4,8 @@
  *
  * What is asked, in this order; the first that refuses decides:
  *   deny and allow of `door`, then of the listener; then, unless one of them trusts the client, of `door` and of the
- *   listener each: bans; limits.connections, per_source, rate_per_source, rate; and at last overload
+ *   listener each: bans; limits.connections, handshakes (where the listener has tls), per_source, rate_per_source, rate; and at
+ *   last overload
  *
  * Thread: main. */
 #ifndef FRONT_ADMISSION_H
@@ -35,6 +36,7 @@ struct admission {
 	const struct rules *rules;
 	struct sources *sources;
 	uint64_t open;		      /* connections of all listeners */
+	uint64_t handshakes;	      /* of TLS under way, of all listeners */
 	struct rate_bucket *arrivals; /* of all listeners; not changed by admission_decide */
 	uint64_t room;		      /* connections that there is still room for; less than `tight`: usherd sheds */
 	uint64_t tight;		      /* 0: it does not shed */

@@ -280,6 +280,7 @@ MAIN_ONLY static struct admission tables(struct door *d)
 		.rules = d->rules,
 		.sources = d->sources,
 		.open = pool_open(d->pool),
+		.handshakes = pool_handshakes(d->pool),
 		.arrivals = &d->arrivals,
 		.room = less ? PRESSED_ROOM : d->room,
 		.tight = d->pressed ? UINT64_MAX : d->tight,
@@ -341,7 +342,7 @@ void door_turn_away(struct door *d, const struct listening *l, const struct who 
 static bool is_its_fault(enum close_reason reason)
 {
 	return reason != CLOSE_overload && reason != CLOSE_banned && reason != CLOSE_limit_connections &&
-	       reason != CLOSE_limit_rate;
+	       reason != CLOSE_limit_handshakes && reason != CLOSE_limit_rate;
 }
 
 void door_refuse(struct door *d, const struct listening *l, const struct visitor *v, const struct verdict *verdict,

@@ -23,7 +23,6 @@ struct listening {
 	struct acceptor *acceptor; /* borrowed; NULL: not accepted from */
 	bool lost;		   /* it fails for good: never watched again */
 	bool resting;		   /* it failed: not watched for a moment */
-	bool full;		   /* of TLS handshakes: not watched until one is over */
 	char *key;		   /* owned: what it is found by at a reload */
 	char *address;		   /* owned: where it really listens, as text: with the port that the kernel chose */
 	int fd;			   /* owned, unless passed; -1: vacated */

@@ -39,8 +39,10 @@ WORKER_ONLY static void refuse(struct worker *w, struct seat *seat, enum close_r
 	if (seat->is_tcp)
 		socket_reset_at_close(seat->fd);
 	fd_close(&seat->fd);
-	if (seat->listener->tls.enabled)
+	if (seat->listener->tls.enabled) {
 		atomic_fetch_sub_explicit(&seat->account->handshakes, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(w->all_handshakes, 1, memory_order_relaxed);
+	}
 	give_back(w, seat->account, seat->sources, seat->descriptors, reason);
 	account_unref(seat->account);
 	tls_set_unref(seat->tls);

@@ -48,15 +48,22 @@ void conn_handshake_start(struct conn *c)
 	timer_start(&c->worker->timers, &c->timer, c->opened_ms + c->listener->timeouts.handshake_ms);
 }
 
+/* Whether there is room for several more. */
+static bool has_room(const struct limits_config *limits, unsigned under_way)
+{
+	unsigned most = (unsigned)limits->handshakes;
+	return most > 0 && under_way < most - most / 8;
+}
+
 void conn_handshake_over(struct conn *c)
 {
 	if (!c->shaking)
 		return;
 	c->shaking = false;
 	unsigned left = atomic_fetch_sub_explicit(&c->account->handshakes, 1, memory_order_relaxed) - 1;
+	unsigned all = atomic_fetch_sub_explicit(c->worker->all_handshakes, 1, memory_order_relaxed) - 1;
 	/* main is woken for several at once: a wake-up costs as much as a small part of a handshake */
-	unsigned most = (unsigned)c->listener->limits.handshakes;
-	if (most > 0 && left < most - most / 8)
+	if (has_room(&c->listener->limits, left) || has_room(&c->config->door.limits, all))
 		doorbell_ring(c->worker->doorbell);
 }
 

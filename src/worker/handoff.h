@@ -94,13 +94,18 @@ bool pool_offences(struct pool *p, unsigned most, void (*each)(void *arg, struct
 /* Rung when there are offences, if it is awaited. */
 struct doorbell *pool_offence_bell(struct pool *p);
 
-/* Rung when a connection has ended or a queue has room again, if it is awaited. */
+/* Rung when a connection has ended, a queue has room again, or there is room for some more TLS handshakes, if it is awaited. */
 struct doorbell *pool_doorbell(struct pool *p);
 
 /* Descriptors that connections have, or will have: the acceptor takes before it seats, the worker that closes gives
  * back. */
 void pool_take_descriptors(struct pool *p, unsigned n) MAIN_ONLY;
 unsigned pool_descriptors(const struct pool *p);
+
+/* TLS handshakes with clients that are under way, of all listeners: the acceptor takes one before it seats, the worker on
+ * which it ends gives it back. */
+void pool_take_handshake(struct pool *p) MAIN_ONLY;
+unsigned pool_handshakes(const struct pool *p);
 
 /* What one connection of this listener may take at the most, and its service's name. */
 unsigned pool_descriptors_of(const struct listener_config *l);

@@ -14,6 +14,7 @@ struct pool {
 	struct doorbell doorbell;
 	struct offences offences;
 	atomic_uint descriptors; /* that connections have, or will have */
+	atomic_uint handshakes;	 /* of TLS, under way */
 	unsigned count;
 	uint64_t peak;		/* connections, since pool_restart_peak */
 	struct worker *workers; /* owned */
@@ -37,6 +38,7 @@ int pool_create(struct pool **to, unsigned n, struct config *config)
 		return failed;
 	}
 	atomic_init(&p->descriptors, 0);
+	atomic_init(&p->handshakes, 0);
 	/* workers hold cache-line-aligned counters */
 	p->workers = aligned_alloc(CACHE_LINE_BYTES, n * sizeof(*p->workers));
 	if (!p->workers) {
@@ -47,6 +49,7 @@ int pool_create(struct pool **to, unsigned n, struct config *config)
 		struct worker *w = &p->workers[p->count];
 		*w = (struct worker){.index = p->count, .wake_fd = -1, .doorbell = &p->doorbell};
 		w->descriptors = &p->descriptors;
+		w->all_handshakes = &p->handshakes;
 		w->offences = &p->offences;
 		failed = worker_start(w, config);
 		if (failed)
@@ -147,6 +150,16 @@ void pool_take_descriptors(struct pool *p, unsigned n)
 unsigned pool_descriptors(const struct pool *p)
 {
 	return atomic_load_explicit(&p->descriptors, memory_order_relaxed);
+}
+
+void pool_take_handshake(struct pool *p)
+{
+	atomic_fetch_add_explicit(&p->handshakes, 1, memory_order_relaxed);
+}
+
+unsigned pool_handshakes(const struct pool *p)
+{
+	return atomic_load_explicit(&p->handshakes, memory_order_relaxed);
 }
 
 unsigned pool_descriptors_of(const struct listener_config *l)

@@ -24,10 +24,11 @@ struct tls_io;
 struct worker {
 	/* set before the thread starts, then only read */
 	unsigned index;
-	int wake_fd;		   /* owned: an eventfd */
-	struct doorbell *doorbell; /* borrowed from the pool */
-	atomic_uint *descriptors;  /* borrowed from the pool: what all connections have taken */
-	struct offences *offences; /* borrowed from the pool */
+	int wake_fd;		     /* owned: an eventfd */
+	struct doorbell *doorbell;   /* borrowed from the pool */
+	atomic_uint *descriptors;    /* borrowed from the pool: what all connections have taken */
+	atomic_uint *all_handshakes; /* likewise: of TLS, under way */
+	struct offences *offences;   /* borrowed from the pool */
 	pthread_t thread;
 
 	/* shared with main */

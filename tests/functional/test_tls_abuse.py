@@ -13,7 +13,7 @@ import pytest
 
 import servers
 from certificates import tls
-from harness import SANITIZER, SLOW, TIMEOUT, ask, ended, listener, proxy, read_all, reset
+from harness import SANITIZER, SLOW, TIMEOUT, ask, ended, listener, proxy, read_all, reset, visit, wait_until
 from tls_peer import (RECORD_ALERT, RECORD_HANDSHAKE, TlsStream, answer, client_context, fragmented, hello, record, records,
                       tls_connect, verdict)
 
@@ -147,34 +147,106 @@ def test_others_are_not_held_up(usherd, ca):
         assert verdict(daemon.address("web"), ca=ca) == "ok"
 
 
+def stall(daemon, count, source="127.0.0.1"):
+    """Clients that begin a handshake and do not go on."""
+    socks = [daemon.connect("web", source=(source, 0)) for _ in range(count)]
+    for sock in socks:
+        sock.sendall(hello()[:10])
+    return socks
+
+
+def served(daemon, source, ca, **options):
+    """A client that is through with its handshake."""
+    stream = TlsStream(daemon.connect("web", source=(source, 0), **options), client_context(ca=ca))
+    assert ask(stream) == b"hello"
+    return stream
+
+
 def test_handshakes_under_way_are_limited(usherd, ca):
-    """Further ones wait, and come in when one ends; those that are done do not count."""
+    """Further ones are reset, until one is over; those that are done do not count, and nobody else has to do with it."""
     daemon = usherd({
-        "web": listener("echo", tls=tls(ca.issue()), limits={"handshakes": 3}, timeouts={"handshake": "1h"}),
+        "web": listener("echo", tls=tls(ca.issue()), limits={"handshakes": 3}, timeouts={"handshake": "1h"},
+                        trusted=["127.0.0.9"], deny=["127.0.0.66"]),
         "other": listener("echo", tls=tls(ca.issue())),
     })
-    done = [tls_connect(daemon.address("web")) for _ in range(5)]
-    stalled = [daemon.connect("web") for _ in range(3)]
-    for sock in stalled:
-        sock.sendall(hello()[:10])
-    waits = TlsStream(daemon.connect("web"), client_context(ca=ca), handshake=False)
-    waits.send_raw(flight := waits.hello())
-    assert flight
+    done = [served(daemon, "127.0.0.1", ca) for _ in range(5)]
+    stalled = stall(daemon, 3)
+    for _ in range(4):
+        assert ended(visit(daemon.address("web"))) == "reset"
+    daemon.wait_refused("limit_handshakes", "127.0.0.1")
+    assert ended(visit(daemon.address("web"), source=("127.0.0.66", 0))) == "reset"
+    daemon.wait_refused("denied", "127.0.0.66")
     assert verdict(daemon.address("other"), ca=ca) == "ok"
     assert [ask(sock) for sock in done] == [b"hello"] * 5
+    served(daemon, "127.0.0.9", ca).close()
+    reset(stalled.pop())
+    daemon.wait_closed("tls_aborted")
+    assert verdict(daemon.address("web"), ca=ca) == "ok"
+    for sock in stalled:
+        reset(sock)
+    daemon.stop()
+    assert daemon.refused("limit_handshakes") == 4
+    assert daemon.refused() == 5
+
+
+def test_handshakes_of_all_listeners_are_limited(usherd, ca):
+    """By door.limits; who comes without TLS has nothing to do with it, also where others wait for it."""
+    limits = {"handshakes": 3, "at_limit": "wait"}
+    daemon = usherd({
+        "web": listener("echo", tls=tls(ca.issue()), timeouts={"handshake": "1h"}),
+        "other": listener("echo", tls=tls(ca.issue()), limits={"handshakes": 1}),
+        "plain": listener("echo"),
+    }, door={"limits": limits})
+    stalled = stall(daemon, 3)
+    waits = TlsStream(daemon.connect("other"), client_context(ca=ca), handshake=False)
+    waits.send_raw(waits.hello())
     assert not select.select([waits.sock], [], [], 0.3)[0], "a fourth handshake was begun"
+    assert [ask(daemon.connect("plain")) for _ in range(3)] == [b"hello"] * 3
     reset(stalled.pop())
     waits.handshake()
     assert ask(waits) == b"hello"
-    waits.close()
-    for sock in stalled:
+    daemon.stop()
+    assert daemon.refused() == 0
+
+
+def test_handshakes_wait_by_turns(usherd, ca):
+    """One source that has many waiting does not delay another's first."""
+    daemon = usherd({"web": listener("echo", tls=tls(ca.issue()), limits={"handshakes": 3, "at_limit": "wait"},
+                                     timeouts={"handshake": "1h"})})
+    before = daemon.fds_at_rest()
+    stalled = stall(daemon, 3, "127.0.0.2")
+    wait_until(lambda: daemon.fds() == before + 3, "the first to be accepted")
+    waiting = stall(daemon, 10, "127.0.0.2")
+    wait_until(lambda: daemon.fds() == before + 13, "all to be accepted")
+    other = TlsStream(daemon.connect("web", source=("127.0.0.3", 0)), client_context(ca=ca), handshake=False)
+    other.send_raw(other.hello())
+    wait_until(lambda: daemon.fds() == before + 14, "the other to be accepted")
+    reset(stalled.pop())
+    daemon.wait_closed("tls_aborted")
+    assert not select.select([other.sock], [], [], 0.3)[0], "it went past those who came before"
+    reset(stalled.pop())
+    other.handshake()
+    assert ask(other) == b"hello"
+    for sock in waiting:
         reset(sock)
     assert verdict(daemon.address("web"), ca=ca) == "ok"
-    daemon.wait_closed("tls_aborted", 3)
+    daemon.stop()
+    assert daemon.refused("limit_handshakes") == 0
+
+
+def test_many_that_come_back_at_once_are_not_reset(usherd, ca):
+    """By the defaults, and though none of them goes on."""
+    daemon = usherd({"web": listener("echo", tls=tls(ca.issue()), timeouts={"handshake": "1h"})}, door={"overload": {"percent": 0}})
+    for _ in range(1100):
+        daemon.connect("web")
+    assert verdict(daemon.address("web"), ca=ca) == "ok"
+    daemon.stop()
+    assert daemon.refused() == 0
 
 
 def test_who_waits_for_a_handshake_may_leave(usherd, ca):
-    daemon = usherd({"web": listener("echo", tls=tls(ca.issue()), limits={"handshakes": 1}, timeouts={"handshake": "1h"})})
+    daemon = usherd({"web": listener("echo", tls=tls(ca.issue()), limits={"handshakes": 1, "at_limit": "wait"},
+                                     timeouts={"handshake": "1h"})})
     before = daemon.fds_at_rest()
     stalled = daemon.connect("web")
     stalled.sendall(b"\x16")

@@ -76,7 +76,7 @@ START_TEST(left_out_the_door_stands_open)
 
 	everybody(&l->access);
 	no_limits(&l->limits);
-	ck_assert_int_eq(l->limits.handshakes, 1000);
+	ck_assert_int_eq(l->limits.handshakes, 10000);
 	is_rate(&l->bandwidth.in, 0, 1000, 1);
 	is_rate(&l->bandwidth.out, 0, 1000, 1);
 	is_rate(&l->bandwidth.source_in, 0, 1000, 1);
@@ -90,6 +90,7 @@ START_TEST(left_out_the_door_stands_open)
 
 	everybody(&c->door.access);
 	no_limits(&c->door.limits);
+	ck_assert_int_eq(c->door.limits.handshakes, 0);
 	ck_assert_mem_eq(&c->door.ban, &no_ban, sizeof(no_ban));
 	ck_assert_int_eq(c->door.sources.entries, 1000000);
 	ck_assert_int_eq(c->door.sources.ipv4_prefix, 32);
@@ -238,9 +239,8 @@ static const struct {
 				"reuse_address, nodelay, defer_accept, user_timeout, receive_buffer, send_buffer, "
 				"allow, deny, trusted, enforce, keepalive, limits, bandwidth, ban, timeouts, unix, "
 				"tls, echo, proxy"},
-	{DOOR("limits: { handshakes = 1; };"),
-	 "t.conf:2: door.limits.handshakes: no such option; allowed here: connections, per_source, rate, "
-	 "rate_per_source, at_limit"},
+	{DOOR("limits: { handshakes = -1; };"), "t.conf:2: door.limits.handshakes: -1 is out of range; "
+						"allowed: 0 to 1000000 handshakes"},
 	{DOOR("bandwidth: {};"),
 	 "t.conf:2: door.bandwidth: no such option; allowed here: allow, deny, trusted, enforce, "
 	 "limits, ban, sources, overload"},

@@ -56,7 +56,7 @@ START_TEST(left_out_nothing_is_set)
 
 	const struct tls_config *tls = must_load(LISTENER(""));
 	ck_assert_mem_eq(tls, &nothing, sizeof(nothing));
-	ck_assert_int_eq(c->listeners[0].limits.handshakes, 1000);
+	ck_assert_int_eq(c->listeners[0].limits.handshakes, 10000);
 	ck_assert_uint_eq(c->listeners[0].timeouts.handshake_ms, 10000);
 
 	const struct tls_upstream_config *upstream = must_load_upstream(PROXY_TO("\"h:1\"", ""));

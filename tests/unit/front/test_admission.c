@@ -35,6 +35,7 @@ static struct account *accounts[LISTENERS];
 static struct rate_bucket arrivals;
 static uint64_t now_ms;
 static uint64_t open_in_all;
+static uint64_t handshakes_in_all;
 static uint64_t room;
 static uint64_t tight;
 static struct step steps[STEPS_MOST];
@@ -111,6 +112,7 @@ static struct admission tables(void)
 		.rules = rules,
 		.sources = sources,
 		.open = open_in_all,
+		.handshakes = handshakes_in_all,
 		.arrivals = &arrivals,
 		.room = room,
 		.tight = tight,
@@ -548,6 +550,55 @@ START_TEST(the_doors_limit_is_that_of_all_listeners)
 }
 END_TEST
 
+#define TLS "tls: { certificate = \"/c.pem\"; };"
+
+START_TEST(handshakes_are_limited_where_there_is_tls)
+{
+	static const char *const at_limit[] = {"reset", "close", "wait"};
+	for (unsigned i = 0; i < ARRAY_LEN(at_limit); i++) {
+		char a[256];
+		snprintf(a, sizeof(a), TLS "limits: { handshakes = 3; at_limit = \"%s\"; };", at_limit[i]);
+		configure("", a, "limits: { handshakes = 3; };");
+		atomic_store(&accounts[A]->handshakes, 2);
+		ck_assert_int_eq(ask(A, "10.0.0.1"), CLOSE_NONE);
+		atomic_store(&accounts[A]->handshakes, 3);
+		atomic_store(&accounts[B]->handshakes, 3);
+		ck_assert_int_eq(ask(A, "10.0.0.1"), CLOSE_limit_handshakes);
+		must_refuse(CLOSE_limit_handshakes, ADMISSION_LISTENER, i);
+		/* nobody knows when one is over */
+		ck_assert_uint_eq(verdict.wait_ns, 0);
+		struct visitor v = neighbour(4001, 4001);
+		ck_assert_int_eq(ask_neighbour(&v), CLOSE_NONE);
+	}
+	configure("", TLS "limits: { handshakes = 0; };", "");
+	atomic_store(&accounts[A]->handshakes, 1000000);
+	ck_assert_int_eq(ask(A, "10.0.0.1"), CLOSE_NONE);
+}
+END_TEST
+
+START_TEST(the_doors_handshakes_are_those_of_all_listeners)
+{
+	struct visitor v = neighbour(4001, 4001);
+	configure("limits: { handshakes = 5; at_limit = \"close\"; };", TLS "limits: { handshakes = 3; };", "");
+	atomic_store(&accounts[A]->handshakes, 2);
+	handshakes_in_all = 4;
+	ck_assert_int_eq(ask(A, "10.0.0.1"), CLOSE_NONE);
+	must_step(step_count - 2, ADMISSION_DOOR, "limits.handshakes", "");
+	ck_assert_str_eq(steps[step_count - 2].words, "4 of 5 are under way");
+	must_step(step_count - 1, ADMISSION_LISTENER, "limits.handshakes", "");
+	ck_assert_str_eq(steps[step_count - 1].words, "2 of 3 are under way");
+	handshakes_in_all = 5;
+	ck_assert_int_eq(ask(A, "10.0.0.1"), CLOSE_limit_handshakes);
+	must_refuse(CLOSE_limit_handshakes, ADMISSION_DOOR, AT_LIMIT_CLOSE);
+	/* who comes without TLS begins none */
+	ck_assert_int_eq(ask_neighbour(&v), CLOSE_NONE);
+	for (unsigned i = 0; i < step_count; i++)
+		ck_assert_str_ne(steps[i].rule, "limits.handshakes");
+	configure("limits: { handshakes = 5; at_limit = \"close\"; };", "", TLS);
+	ck_assert_int_eq(ask_neighbour(&v), CLOSE_limit_handshakes);
+}
+END_TEST
+
 START_TEST(sources_have_limits_of_their_own)
 {
 	struct seat_taken seat;
@@ -735,7 +786,9 @@ END_TEST
 
 /* Every limit there is, all of them reached. */
 #define NOTHING_GOES                                                                                                   \
-	"limits: { connections = 1; per_source = 1; rate = \"1/h burst 1\"; rate_per_source = \"1/h burst 1\"; };"
+	"limits: { connections = 1; handshakes = 1; per_source = 1; rate = \"1/h burst 1\"; rate_per_source = \"1/h "  \
+	"burst "                                                                                                       \
+	"1\"; };"
 
 START_TEST(who_is_trusted_has_no_limits)
 {
@@ -747,8 +800,10 @@ START_TEST(who_is_trusted_has_no_limits)
 		char door[512];
 		char a[512];
 		snprintf(door, sizeof(door), "%s %s", by[i][0], NOTHING_GOES);
-		snprintf(a, sizeof(a), "%s %s", by[i][1], NOTHING_GOES);
+		snprintf(a, sizeof(a), "%s %s", by[i][1], TLS NOTHING_GOES);
 		configure(door, a, "");
+		atomic_store(&accounts[A]->handshakes, 1);
+		handshakes_in_all = 1;
 		tight = 100;
 		room = 0;
 		ban("10.0.0.1", 0, 60 * SECOND_MS);
@@ -811,6 +866,8 @@ START_TEST(limits_are_asked_in_their_order)
 	ck_assert_int_eq(come(A, "10.0.0.1", NULL), CLOSE_NONE);
 	tight = 100;
 	room = 0;
+	atomic_store(&accounts[A]->handshakes, 1);
+	handshakes_in_all = 1;
 	ban("10.0.0.1", accounts[A]->scope, 60 * SECOND_MS);
 	static const struct {
 		enum close_reason reason;
@@ -823,6 +880,10 @@ START_TEST(limits_are_asked_in_their_order)
 		{CLOSE_limit_connections, ADMISSION_LISTENER,
 		 "limits: { per_source = 1; rate = \"1/h burst 1\"; rate_per_source = \"1/h burst 1\"; };",
 		 NOTHING_GOES},
+		{CLOSE_limit_handshakes, ADMISSION_DOOR, "limits: { handshakes = 1; per_source = 1; };",
+		 TLS "limits: { handshakes = 1; per_source = 1; };"},
+		{CLOSE_limit_handshakes, ADMISSION_LISTENER, "limits: { per_source = 1; };",
+		 TLS "limits: { handshakes = 1; per_source = 1; };"},
 		{CLOSE_limit_per_source, ADMISSION_DOOR,
 		 "limits: { per_source = 1; rate = \"1/h burst 1\"; rate_per_source = \"1/h burst 1\"; };",
 		 "limits: { per_source = 1; rate = \"1/h burst 1\"; rate_per_source = \"1/h burst 1\"; };"},
@@ -936,6 +997,8 @@ int main(void)
 	tcase_add_checked_fixture(limits, setup, teardown);
 	tcase_add_test(limits, the_limit_is_the_most_that_are_open);
 	tcase_add_test(limits, the_doors_limit_is_that_of_all_listeners);
+	tcase_add_test(limits, handshakes_are_limited_where_there_is_tls);
+	tcase_add_test(limits, the_doors_handshakes_are_those_of_all_listeners);
 	tcase_add_test(limits, sources_have_limits_of_their_own);
 	tcase_add_test(limits, what_a_source_is_can_be_set);
 	tcase_add_test(limits, the_doors_limit_of_a_source_is_that_of_all_listeners);

@@ -361,6 +361,11 @@ START_TEST(who_fills_a_limit_of_all_has_nobody_else_banned)
 		ck_assert_int_eq(visit(A, "10.2.0.2"), CLOSE_limit_connections);
 		ck_assert_int_eq(visit(B, "10.2.0.2"), CLOSE_limit_rate);
 	}
+	configure("ban: { after = 3; };",
+		  "tls: { certificate = \"/c.pem\"; }; ban: { after = 3; }; limits: { handshakes = 1; };", "b");
+	atomic_store(&accounts[A]->handshakes, 1);
+	for (unsigned i = 0; i < 20; i++)
+		ck_assert_int_eq(visit(A, "10.2.0.2"), CLOSE_limit_handshakes);
 	ck_assert_uint_eq(sources_ban_count(door_sources(door)), 0);
 	configure("ban: { after = 3; };", "ban: { after = 3; };", "b");
 	ck_assert_int_eq(visit(A, "10.2.0.2"), CLOSE_NONE);
