@@ -3,6 +3,7 @@
 #ifndef REPORT_LOG_PRIV_H
 #define REPORT_LOG_PRIV_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,8 +29,8 @@ struct log_sink {
 	/* Called by log_start, in its thread: what must not wait for the log thread, as reading the environment, which
 	 * others may change later. NULL: nothing. */
 	void (*prepare)(void);
-	/* Called by the log thread alone, and may block it. Both return how many entries turned out not to be
-	 * writable. */
+	/* Called by the log thread alone, and may block it, best as long as the two below allow. Both return how many
+	 * entries turned out not to be writable. */
 	unsigned (*put)(const struct log_entry *e); /* may keep it until flush */
 	unsigned (*flush)(void);
 	bool wants_fields;
@@ -50,13 +51,25 @@ void log_deliver(const struct log_entry *e);
 /* Has the log thread look at the limits. Thread: any. */
 void log_poke(void);
 
+/* For a sink that waits: whether the log is to end (what is gone is not waited for any more), and whether log_stop has
+ * given up waiting for that. Thread: log. */
+bool log_is_stopping(void);
+bool log_is_left(void);
+
 uint64_t log_now_us(void);
+
+/* Ends a record with its message, escaped, which lies in `memory` of LOG_MESSAGE_BYTES then. Both are borrowed. */
+void log_entry_make(struct log_entry *e, const struct log_record *r, char *memory, const char *format, va_list args)
+	PRINTF_LIKE(4, 0);
 
 /* True if stderr is the stream that JOURNAL_STREAM speaks of. */
 bool log_stderr_is_journal(void);
 
 /* Writes one entry onto stderr in the caller's thread, waiting for at most `limit_ms`. Returns 0 or -errno. */
 int log_stderr_write_now(const struct log_entry *e, int limit_ms) MUST_CHECK;
+
+/* The same to the journal. */
+int log_journal_write_now(const struct log_entry *e, unsigned limit_ms) MUST_CHECK;
 
 /* Calls `report` for each place whose window is over (or for each at all, if `all`) and that has held records back.
  * Returns when to look again, in ms of the monotonic clock; 0 when nothing is held back. Thread: log. */

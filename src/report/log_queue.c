@@ -175,6 +175,14 @@ void log_queue_close(struct log_queue *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
+bool log_queue_is_open(struct log_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool open = q->open;
+	pthread_mutex_unlock(&q->lock);
+	return open;
+}
+
 uint64_t log_queue_lost(struct log_queue *q)
 {
 	pthread_mutex_lock(&q->lock);

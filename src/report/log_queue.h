@@ -46,6 +46,9 @@ void log_queue_poke(struct log_queue *q);
 /* From here on nothing gets in; what is in can still be taken. Thread: any. */
 void log_queue_close(struct log_queue *q);
 
+/* False after close. Thread: any. */
+bool log_queue_is_open(struct log_queue *q);
+
 /* Entries that did not fit since init. Thread: any. */
 uint64_t log_queue_lost(struct log_queue *q);
 

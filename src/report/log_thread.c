@@ -51,7 +51,9 @@ static uint64_t loss_seen_ms; /* 0: none that is untold */
 
 bool log_wants_fields(void)
 {
-	return atomic_load_explicit(&fields_wanted, memory_order_relaxed);
+	if (atomic_load_explicit(&fields_wanted, memory_order_relaxed))
+		return true;
+	return atomic_load(&state) != LOG_STATE_RUNNING && log_stderr_is_journal();
 }
 
 uint64_t log_lost(void)
@@ -69,8 +71,20 @@ void log_deliver(const struct log_entry *e)
 		return;
 	/* behind a log thread that is stuck there, only what stderr takes at once */
 	int limit_ms = atomic_load(&state) == LOG_STATE_LEFT ? 0 : WRITE_NOW_MS;
+	if (log_stderr_is_journal() && log_journal_write_now(e, (unsigned)limit_ms) == 0)
+		return;
 	if (log_stderr_write_now(e, limit_ms) < 0)
 		atomic_fetch_add(&unwritten, 1);
+}
+
+bool log_is_stopping(void)
+{
+	return !log_queue_is_open(&queue);
+}
+
+bool log_is_left(void)
+{
+	return atomic_load(&state) == LOG_STATE_LEFT;
 }
 
 void log_poke(void)
@@ -80,26 +94,17 @@ void log_poke(void)
 }
 
 /* Writes a record of the log thread's own, past the queue, which may be full. Returns false if it could not. */
-static bool PRINTF_LIKE(2, 3) write_own(enum log_kind kind, const char *format, ...)
+static bool PRINTF_LIKE(2, 3) write_own(const struct log_record *r, const char *format, ...)
 {
 	char memory[LOG_MESSAGE_BYTES];
-	struct text message;
+	struct log_entry e;
 
-	if (!log_wants(LOG_LEVEL_WARNING))
+	if (!r->wanted)
 		return true;
-	text_init(&message, memory, sizeof(memory));
 	va_list args;
 	va_start(args, format);
-	text_vprintf(&message, format, args);
+	log_entry_make(&e, r, memory, format, args);
 	va_end(args);
-	struct log_entry e = {
-		.time_us = log_now_us(),
-		.level = LOG_LEVEL_WARNING,
-		.kind = kind,
-		.message_bytes = (uint16_t)message.length,
-		.message = memory,
-		.fields = "",
-	};
 	unsigned failed = sink->put(&e) + sink->flush();
 	atomic_fetch_add(&unwritten, failed);
 	return failed == 0;
@@ -107,8 +112,20 @@ static bool PRINTF_LIKE(2, 3) write_own(enum log_kind kind, const char *format, 
 
 static void write_held_back(const char *what, unsigned held)
 {
-	(void)write_own(LOG_HELD_BACK, "%u more records like \"%s\" were held back in the last %us", held, what,
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_WARNING, LOG_HELD_BACK);
+	log_field(&r, "USHER_COUNT", "%u", held);
+	log_field(&r, "USHER_SECONDS", "%u", LOG_LIMIT_WINDOW_MS / 1000);
+	(void)write_own(&r, "%u more records like \"%s\" were held back in the last %us", held, what,
 			LOG_LIMIT_WINDOW_MS / 1000);
+}
+
+static bool write_lost(uint64_t count, const char *why)
+{
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_WARNING, LOG_LOST);
+	log_field(&r, "USHER_COUNT", "%llu", (unsigned long long)count);
+	return write_own(&r, "%llu log records were lost: %s", (unsigned long long)count, why);
 }
 
 static void tell_losses(bool emptied)
@@ -122,11 +139,9 @@ static void tell_losses(bool emptied)
 		loss_seen_ms = now_ms;
 	if (!emptied && now_ms - loss_seen_ms < LOSS_TOLD_MS)
 		return;
-	if (lost != told_lost && write_own(LOG_LOST, "%llu log records were lost: the queue was full",
-					   (unsigned long long)(lost - told_lost)))
+	if (lost != told_lost && write_lost(lost - told_lost, "the queue was full"))
 		told_lost = lost;
-	if (failed != told_unwritten && write_own(LOG_LOST, "%llu log records were lost: they could not be written",
-						  (unsigned long long)(failed - told_unwritten)))
+	if (failed != told_unwritten && write_lost(failed - told_unwritten, "they could not be written"))
 		told_unwritten = failed;
 	loss_seen_ms = 0;
 }
@@ -155,7 +170,7 @@ static void write_queued(bool to_the_end)
 
 	while ((n = log_queue_take(&queue, batch, sizeof(batch))) > 0) {
 		taken = write_batch(n);
-		if (atomic_load(&state) == LOG_STATE_LEFT)
+		if (log_is_left())
 			return;
 		if (n <= go_on_bytes)
 			break;

@@ -105,13 +105,17 @@ START_TEST(escapes_once)
 }
 END_TEST
 
-START_TEST(leaves_out_a_field_that_does_not_fit)
+START_TEST(cuts_a_field_that_is_too_long)
 {
 	static char huge[3000];
 	memset(huge, 'a', sizeof(huge) - 1);
 	facts.upstream = huge;
 	write_and_stop();
-	ck_assert_ptr_null(strstr(last_fields, "USHER_UPSTREAM="));
+	const char *field = strstr(last_fields, "USHER_UPSTREAM=");
+	ck_assert_ptr_nonnull(field);
+	const char *end = strchr(field, '\n');
+	ck_assert_uint_eq((size_t)(end - field), strlen("USHER_UPSTREAM=") + LOG_VALUE_BYTES - 1);
+	ck_assert_mem_eq(end - 6, "aaa...", 6);
 	ck_assert_ptr_nonnull(strstr(last_fields, "USHER_REASON=client_closed\n"));
 	ck_assert_uint_lt(strlen(last_message), LOG_MESSAGE_BYTES);
 	ck_assert_str_eq(last_message + strlen(last_message) - 6, "aaa...");
@@ -133,7 +137,7 @@ int main(void)
 	tcase_add_test(c, says_everything);
 	tcase_add_test(c, leaves_out_what_is_unknown);
 	tcase_add_test(c, escapes_once);
-	tcase_add_test(c, leaves_out_a_field_that_does_not_fit);
+	tcase_add_test(c, cuts_a_field_that_is_too_long);
 	tcase_add_test(c, is_silent_above_the_level);
 	suite_add_tcase(s, c);
 	return suite_run(s);
