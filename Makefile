@@ -141,12 +141,13 @@ $(BUILD)/doc/%.mdoc: $(BUILD)/mkman
 	$(Q)mkdir -p $(@D)
 	$(Q)$(BUILD)/mkman $* >$@
 
-MAN_PARTS := options close_reasons log_kinds
+MAN_PARTS := options close_reasons log_fields log_kinds
 $(BUILD)/doc/%: doc/%.in $(MAN_PARTS:%=$(BUILD)/doc/%.mdoc)
 	$(say) MAN $@
 	$(Q)mkdir -p $(@D)
 	$(Q)sed -e '/^@OPTIONS@$$/{r $(BUILD)/doc/options.mdoc' -e 'd}' \
 		-e '/^@CLOSE_REASONS@$$/{r $(BUILD)/doc/close_reasons.mdoc' -e 'd}' \
+		-e '/^@LOG_FIELDS@$$/{r $(BUILD)/doc/log_fields.mdoc' -e 'd}' \
 		-e '/^@LOG_KINDS@$$/{r $(BUILD)/doc/log_kinds.mdoc' -e 'd}' \
 		-e 's|@CONFIG_FILE@|$(sysconfdir)/usher/usherd.conf|g' -e 's|@SBINDIR@|$(sbindir)|g' $< >$@
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Prints those parts of the manual that are made from the tables in the source, as mdoc(7). For the build.
- *   mkman options | close_reasons | log_kinds */
+ *   mkman options | close_reasons | log_fields | log_kinds */
 #include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,6 +10,9 @@
 #include "report/log.h"
 #include "service/service.h"
 #include "worker/close_reason.h"
+
+/* The fields of a kind that has more than this are described in the text. */
+#define KIND_FIELDS_SHOWN 200
 
 /* Prints a text as a sentence: with a capital, with a full stop, each further sentence on a line of its own. */
 static void print_sentence(const char *text)
@@ -41,13 +44,32 @@ static void print_close_reasons(void)
 	puts(".El");
 }
 
+static void print_log_fields(void)
+{
+	static const struct {
+		const char *name;
+		const char *meaning;
+	} fields[] = {
+#define LOG_FIELD(name, meaning) {name, meaning},
+#include "report/log_fields.def"
+#undef LOG_FIELD
+	};
+	puts(".Bl -tag -width Ds");
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		printf(".It Li %s\n", fields[i].name);
+		print_sentence(fields[i].meaning);
+	}
+	puts(".El");
+}
+
 static void print_log_kinds(void)
 {
 	static const struct {
 		const char *message_id;
+		const char *fields;
 		const char *meaning;
 	} kinds[] = {
-#define LOG_KIND(name, message_id, meaning) {message_id, meaning},
+#define LOG_KIND(name, message_id, fields, meaning) {message_id, fields, meaning},
 #include "report/log_kinds.def"
 #undef LOG_KIND
 	};
@@ -55,6 +77,8 @@ static void print_log_kinds(void)
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		printf(".It Li %s\n", kinds[i].message_id);
 		print_sentence(kinds[i].meaning);
+		if (kinds[i].fields[0] && strlen(kinds[i].fields) <= KIND_FIELDS_SHOWN)
+			printf("With\n.Li %s .\n", kinds[i].fields);
 	}
 	puts(".El");
 }
@@ -66,10 +90,12 @@ int main(int argc, char **argv)
 		config_manual(service_groups(), stdout);
 	} else if (strcmp(part, "close_reasons") == 0) {
 		print_close_reasons();
+	} else if (strcmp(part, "log_fields") == 0) {
+		print_log_fields();
 	} else if (strcmp(part, "log_kinds") == 0) {
 		print_log_kinds();
 	} else {
-		fputs("usage: mkman options | close_reasons | log_kinds\n", stderr);
+		fputs("usage: mkman options | close_reasons | log_fields | log_kinds\n", stderr);
 		return 64;
 	}
 	return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;

@@ -211,16 +211,18 @@ bool netaddr_equal(const struct netaddr *a, const struct netaddr *b)
 	}
 }
 
-static void add_in4(struct text *t, const struct sockaddr_in *in4)
+static void add_in4_host(struct text *t, const struct sockaddr_in *in4)
 {
-	char ip[INET_ADDRSTRLEN];
-	text_printf(t, "%s:%u", inet_ntop(AF_INET, &in4->sin_addr, ip, sizeof(ip)), ntohs(in4->sin_port));
+	char host[INET_ADDRSTRLEN];
+	inet_ntop(AF_INET, &in4->sin_addr, host, sizeof(host));
+	text_add(t, host);
 }
 
-static void add_in6(struct text *t, const struct sockaddr_in6 *in6)
+static void add_in6_host(struct text *t, const struct sockaddr_in6 *in6)
 {
-	char ip[INET6_ADDRSTRLEN];
-	text_printf(t, "[%s", inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof(ip)));
+	char host[INET6_ADDRSTRLEN];
+	inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+	text_add(t, host);
 	if (in6->sin6_scope_id != 0) {
 		char name[IF_NAMESIZE];
 		text_add(t, "%");
@@ -229,6 +231,18 @@ static void add_in6(struct text *t, const struct sockaddr_in6 *in6)
 		else
 			text_printf(t, "%u", in6->sin6_scope_id);
 	}
+}
+
+static void add_in4(struct text *t, const struct sockaddr_in *in4)
+{
+	add_in4_host(t, in4);
+	text_printf(t, ":%u", ntohs(in4->sin_port));
+}
+
+static void add_in6(struct text *t, const struct sockaddr_in6 *in6)
+{
+	text_add(t, "[");
+	add_in6_host(t, in6);
 	text_printf(t, "]:%u", ntohs(in6->sin6_port));
 }
 
@@ -288,6 +302,16 @@ void peer_addr_add_text(struct text *t, const struct peer_addr *a)
 		add_in4(t, &a->u.in4);
 	else if (a->u.any.sa_family == AF_INET6)
 		add_in6(t, &a->u.in6);
+	else
+		text_add(t, "unix");
+}
+
+void peer_addr_add_host(struct text *t, const struct peer_addr *a)
+{
+	if (a->u.any.sa_family == AF_INET)
+		add_in4_host(t, &a->u.in4);
+	else if (a->u.any.sa_family == AF_INET6)
+		add_in6_host(t, &a->u.in6);
 	else
 		text_add(t, "unix");
 }

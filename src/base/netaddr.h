@@ -68,4 +68,7 @@ void peer_addr_from(struct peer_addr *to, const struct netaddr *from);
 /* "10.0.0.1:4711", "[::1]:4711", "unix". */
 void peer_addr_add_text(struct text *t, const struct peer_addr *a);
 
+/* The same without the port: "10.0.0.1", "::1", "fe80::1%eth0", "unix". */
+void peer_addr_add_host(struct text *t, const struct peer_addr *a);
+
 #endif

@@ -63,6 +63,15 @@ void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer)
 		text_printf(t, " pid %d uid %u", (int)who.pid, (unsigned)who.uid);
 }
 
+void socket_add_source(struct text *t, int fd, const struct peer_addr *peer)
+{
+	struct ucred who;
+	socklen_t length = sizeof(who);
+	peer_addr_add_host(t, peer);
+	if (peer->u.any.sa_family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
+		text_printf(t, " uid %u", (unsigned)who.uid);
+}
+
 void socket_reset_at_close(int fd)
 {
 	/* it can only fail for what is no socket; then there is nobody to reset either */

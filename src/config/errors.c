@@ -14,6 +14,8 @@ struct config_errors {
 	unsigned count; /* all that were added */
 	unsigned kept;
 	char *lines[CONFIG_ERRORS_MAX]; /* owned */
+	char *files[CONFIG_ERRORS_MAX]; /* owned; NULL: none is known */
+	unsigned numbers[CONFIG_ERRORS_MAX];
 };
 
 struct config_errors *config_errors_create(void)
@@ -24,8 +26,10 @@ struct config_errors *config_errors_create(void)
 struct config_errors *config_errors_destroy(struct config_errors *e)
 {
 	if (e) {
-		for (unsigned i = 0; i < e->kept; i++)
+		for (unsigned i = 0; i < e->kept; i++) {
 			free(e->lines[i]);
+			free(e->files[i]);
+		}
 		free(e);
 	}
 	return NULL;
@@ -61,8 +65,11 @@ void config_errors_add(struct config_errors *e, struct config_place place, const
 	text_add_escaped(&line, message.at, message.length);
 
 	char *kept = strdup(line.at);
-	if (kept)
-		e->lines[e->kept++] = kept;
+	if (!kept)
+		return;
+	e->files[e->kept] = place.file ? strdup(place.file) : NULL;
+	e->numbers[e->kept] = place.line;
+	e->lines[e->kept++] = kept;
 }
 
 unsigned config_errors_count(const struct config_errors *e)
@@ -73,6 +80,13 @@ unsigned config_errors_count(const struct config_errors *e)
 const char *config_errors_line(const struct config_errors *e, unsigned i)
 {
 	return i < e->kept ? e->lines[i] : NULL;
+}
+
+struct config_place config_errors_place(const struct config_errors *e, unsigned i)
+{
+	if (i >= e->kept)
+		return (struct config_place){.file = NULL};
+	return (struct config_place){.file = e->files[i], .line = e->numbers[i]};
 }
 
 void config_errors_print(const struct config_errors *e, FILE *to)

@@ -34,6 +34,9 @@ unsigned config_errors_count(const struct config_errors *e);
 /* The i-th line that was kept, without a newline, or NULL past the last. Borrowed from `e`. */
 const char *config_errors_line(const struct config_errors *e, unsigned i);
 
+/* Where it stands; no file past the last, or when none is known. Borrowed from `e`. */
+struct config_place config_errors_place(const struct config_errors *e, unsigned i) MUST_CHECK;
+
 /* Prints all lines, and "... and N more" when some were not kept. */
 void config_errors_print(const struct config_errors *e, FILE *to);
 

@@ -114,15 +114,18 @@ static void say_restored(const char *path, int failed, const struct bans_loaded 
 	if (l->tally.cut)
 		text_add(&rest, "; the file is too long, and was not read to its end");
 	if (failed)
-		log_write(LOG_LEVEL_WARNING, LOG_BANS_RESTORED,
-			  "restore bans from %s: %s%s; the next ban overwrites it", path,
-			  failed == -EINVAL    ? "it is no file of bans"
-			  : failed == -ENOTSUP ? "it is of another version of usherd"
-					       : strerror(-failed),
-			  l->tally.taken > 0 ? ", after some of them" : "");
-	if (!failed || restored > 0)
-		log_write(is_bad ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, LOG_BANS_RESTORED,
-			  "%u ban%s restored from %s%s", restored, restored == 1 ? "" : "s", path, rest.at);
+		log_write_errno(LOG_LEVEL_WARNING, LOG_BANS_RESTORED, failed,
+				"restore bans from %s: %s%s; the next ban overwrites it", path,
+				failed == -EINVAL    ? "it is no file of bans"
+				: failed == -ENOTSUP ? "it is of another version of usherd"
+						     : strerror(-failed),
+				l->tally.taken > 0 ? ", after some of them" : "");
+	if (failed && restored == 0)
+		return;
+	struct log_record r;
+	log_begin(&r, is_bad ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, LOG_BANS_RESTORED);
+	log_field(&r, "USHER_COUNT", "%u", restored);
+	log_submit(&r, "%u ban%s restored from %s%s", restored, restored == 1 ? "" : "s", path, rest.at);
 }
 
 /* Saving. */
@@ -186,13 +189,14 @@ MAIN_ONLY static bool save_some(struct bans *b, uint64_t now_ms)
 static void say_unsaved(struct bans *b, int failed)
 {
 	if (!b->said)
-		log_write(LOG_LEVEL_WARNING, LOG_BANS_UNSAVED,
-			  "save bans to %s: %s: those that are not there end with usherd; it tries again when one "
-			  "begins or ends%s",
-			  b->path, strerror(-failed),
-			  failed == -EACCES || failed == -EROFS || failed == -ENOENT
-				  ? "; its folder must be there, and belong to the user that usherd runs as"
-				  : "");
+		log_write_errno(
+			LOG_LEVEL_WARNING, LOG_BANS_UNSAVED, failed,
+			"save bans to %s: %s: those that are not there end with usherd; it tries again when one "
+			"begins or ends%s",
+			b->path, strerror(-failed),
+			failed == -EACCES || failed == -EROFS || failed == -ENOENT
+				? "; its folder must be there, and belong to the user that usherd runs as"
+				: "");
 	b->said = true;
 }
 

@@ -195,6 +195,7 @@ void certificate_report_unreadable(const char *listener, const char *file, int e
 	struct log_record r;
 	begin(&r, LOG_LEVEL_WARNING, LOG_CERTIFICATE_FAILED, listener);
 	log_field(&r, "USHER_CERTIFICATE", "%s", file);
+	log_field_errno(&r, error);
 	log_submit(
 		&r,
 		"%s (%s) was read as root, but user %s (uid %u) cannot open it: %s: when it changes that is not taken "

@@ -139,8 +139,8 @@ MAIN_ONLY static void rotation_due(struct timer *timer, uint64_t now_ms)
 	if (!failed)
 		put_into_effect(t, fresh);
 	else
-		log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "new key for session tickets (%s): %s: the old one stays",
-			  t->name, strerror(-failed));
+		log_write_errno(LOG_LEVEL_ERROR, LOG_GENERAL, failed,
+				"new key for session tickets (%s): %s: the old one stays", t->name, strerror(-failed));
 	t->rotated_ms = now_ms;
 	timer_start(t->owner->timers, timer, now_ms + t->rotation_ms);
 }
@@ -253,10 +253,10 @@ MAIN_ONLY static void say_trouble(struct certificates *c)
 {
 	int failure = file_watch_failure(&c->watch);
 	if (failure && !c->trouble_said)
-		log_write(LOG_LEVEL_WARNING, LOG_GENERAL,
-			  "inotify: %s: TLS files are looked at twice a second instead; raise the sysctl %s",
-			  strerror(-failure),
-			  failure == -ENOSPC ? "fs.inotify.max_user_watches" : "fs.inotify.max_user_instances");
+		log_write_errno(LOG_LEVEL_WARNING, LOG_FILES_UNWATCHED, failure,
+				"inotify: %s: TLS files are looked at twice a second instead; raise the sysctl %s",
+				strerror(-failure),
+				failure == -ENOSPC ? "fs.inotify.max_user_watches" : "fs.inotify.max_user_instances");
 	c->trouble_said = failure != 0;
 }
 
@@ -290,8 +290,8 @@ MAIN_ONLY static void watch_or_retry(struct certificates *c, uint64_t now_ms)
 	int failed = watch_files(c);
 	if (!failed)
 		return;
-	log_write(LOG_LEVEL_ERROR, LOG_CERTIFICATE_FAILED, "watch TLS files: %s: changes are taken up later",
-		  strerror(-failed));
+	log_write_errno(LOG_LEVEL_ERROR, LOG_CERTIFICATE_FAILED, failed,
+			"watch TLS files: %s: changes are taken up later", strerror(-failed));
 	timer_start(c->timers, &c->retry, now_ms + RETRY_MS);
 }
 

@@ -29,7 +29,7 @@
 
 MAIN_ONLY static int fail(const char *what, int error)
 {
-	log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "%s: %s", what, strerror(-error));
+	log_write_errno(LOG_LEVEL_ERROR, LOG_START_FAILED, error, "%s: %s", what, strerror(-error));
 	return DAEMON_EXIT_FAILED;
 }
 
@@ -89,11 +89,15 @@ static void say_unused_sockets(const struct daemon *d)
 		bool used = false;
 		for (unsigned j = 0; j < d->listeners->count; j++)
 			used = used || d->listeners->at[j].socket->fd == d->passed.at[i].fd;
-		if (!used)
-			log_write(LOG_LEVEL_WARNING, LOG_GENERAL,
-				  "systemd passed a socket named \"%s\" that no listener uses: listen = [ "
-				  "\"systemd:%s\" ] would",
-				  d->passed.at[i].name, d->passed.at[i].name);
+		if (used)
+			continue;
+		struct log_record r;
+		log_begin(&r, LOG_LEVEL_WARNING, LOG_SOCKET_UNUSED);
+		log_field(&r, "USHER_ADDRESS", "systemd:%s", d->passed.at[i].name);
+		log_submit(
+			&r,
+			"systemd passed a socket named \"%s\" that no listener uses: listen = [ \"systemd:%s\" ] would",
+			d->passed.at[i].name, d->passed.at[i].name);
 	}
 }
 
@@ -113,7 +117,7 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 	struct text why;
 	text_init(&why, bytes, sizeof(bytes));
 	if (privileges_drop(d->config->user, d->config->group, &why) < 0) {
-		log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "giving up root: %s", why.at);
+		log_write(LOG_LEVEL_ERROR, LOG_START_FAILED, "giving up root: %s", why.at);
 		return DAEMON_EXIT_FAILED;
 	}
 	int failed = log_start(LOG_TARGET_AUTO);
@@ -122,7 +126,7 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 	unsigned workers = worker_count(d->config);
 	unsigned budget = descriptor_budget(workers);
 	if (budget == 0) {
-		log_write(LOG_LEVEL_ERROR, LOG_GENERAL,
+		log_write(LOG_LEVEL_ERROR, LOG_START_FAILED,
 			  "only %u descriptors may be open, which leaves none for connections: raise LimitNOFILE= "
 			  "(ulimit -n)",
 			  fd_limit());
@@ -157,7 +161,8 @@ MAIN_ONLY static int start(struct daemon *d)
 		return fail("open /dev/null", failed);
 	failed = fd_raise_limit();
 	if (failed)
-		log_write(LOG_LEVEL_WARNING, LOG_GENERAL, "raise the limit of open descriptors: %s", strerror(-failed));
+		log_write_errno(LOG_LEVEL_WARNING, LOG_GENERAL, failed, "raise the limit of open descriptors: %s",
+				strerror(-failed));
 	failed = signals_init(d);
 	if (failed)
 		return fail("block signals", failed);
@@ -174,9 +179,12 @@ MAIN_ONLY static int start(struct daemon *d)
 	report_listening(d->listeners, NULL);
 	say_unused_sockets(d);
 	housekeeping_start(d);
-	log_write(LOG_LEVEL_NOTICE, LOG_STARTED, "ready: %u listener%s, %u worker%s", d->config->listener_count,
-		  d->config->listener_count == 1 ? "" : "s", pool_workers(d->pool),
-		  pool_workers(d->pool) == 1 ? "" : "s");
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_NOTICE, LOG_STARTED);
+	log_field(&r, "USHER_VERSION", "%s", USHER_VERSION);
+	log_submit(&r, "ready: %u listener%s, %u worker%s", d->config->listener_count,
+		   d->config->listener_count == 1 ? "" : "s", pool_workers(d->pool),
+		   pool_workers(d->pool) == 1 ? "" : "s");
 	housekeeping_say_status(d);
 	manager_ready();
 	return DAEMON_EXIT_OK;

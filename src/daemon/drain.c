@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -37,6 +38,14 @@ MAIN_ONLY static bool wait_for_closing(struct daemon *d)
 	return false;
 }
 
+static void say_stopping(uint64_t open, const char *text)
+{
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_NOTICE, LOG_STOPPING);
+	log_field(&r, "USHER_COUNT", "%llu", (unsigned long long)open);
+	log_submit(&r, "%s", text);
+}
+
 bool drain_run(struct daemon *d)
 {
 	char status[128];
@@ -51,7 +60,7 @@ bool drain_run(struct daemon *d)
 	text_init(&t, status, sizeof(status));
 	text_printf(&t, "stopping: %llu connection%s %s %s to finish", (unsigned long long)open, open == 1 ? "" : "s",
 		    open == 1 ? "has" : "have", time);
-	log_write(LOG_LEVEL_NOTICE, LOG_STOPPING, "%s", status);
+	say_stopping(open, status);
 	manager_stopping(status);
 	housekeeping_stop(d);
 	door_on_bans(acceptor_door(d->acceptor), NULL, NULL);
@@ -61,8 +70,10 @@ bool drain_run(struct daemon *d)
 	listeners_close(d->listeners);
 
 	if (!wait_for_connections(d, clock_now_ms() + d->config->drain_timeout_ms, 1)) {
-		log_write(LOG_LEVEL_NOTICE, LOG_STOPPING, "closing the %llu that are left%s",
-			  (unsigned long long)pool_open(d->pool), d->stops_wanted > 1 ? ": a second signal came" : "");
+		open = pool_open(d->pool);
+		snprintf(status, sizeof(status), "closing the %llu that are left%s", (unsigned long long)open,
+			 d->stops_wanted > 1 ? ": a second signal came" : "");
+		say_stopping(open, status);
 		pool_command(d->pool, WORKER_CLOSE_ALL, NULL);
 		if (!wait_for_closing(d)) {
 			log_write(LOG_LEVEL_ERROR, LOG_STUCK,

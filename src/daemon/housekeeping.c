@@ -47,6 +47,16 @@ MAIN_ONLY static void status_due(struct timer *t, uint64_t now_ms)
 }
 
 /* Main is here, so it makes progress; now the workers. */
+static void say_stuck(unsigned worker, uint64_t for_ms)
+{
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_ERROR, LOG_STUCK);
+	log_field(&r, "USHER_WORKER", "%u", worker);
+	log_field(&r, "USHER_DURATION_MS", "%llu", (unsigned long long)for_ms);
+	log_submit(&r, "worker %u has made no progress for %llu ms; the watchdog is not fed until it does", worker,
+		   (unsigned long long)for_ms);
+}
+
 MAIN_ONLY static void watchdog_due(struct timer *t, uint64_t now_ms)
 {
 	struct daemon *d = CONTAINER_OF(t, struct daemon, watchdog_timer);
@@ -63,9 +73,7 @@ MAIN_ONLY static void watchdog_due(struct timer *t, uint64_t now_ms)
 	if (!stuck)
 		manager_feed_watchdog();
 	else if (!d->stuck)
-		log_write(LOG_LEVEL_ERROR, LOG_STUCK,
-			  "worker %u has made no progress for %llu ms; the watchdog is not fed until it does", who,
-			  (unsigned long long)longest_ms);
+		say_stuck(who, longest_ms);
 	d->stuck = stuck;
 	timer_start(acceptor_timers(d->acceptor), t, now_ms + d->watchdog_ms / 4 + 1);
 }

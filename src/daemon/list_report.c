@@ -116,6 +116,7 @@ void list_report_unreadable(const struct rules *r, unsigned i, int error)
 	struct log_record record;
 	struct users users;
 	begin(&record, LOG_LEVEL_WARNING, LOG_LIST_FAILED, rules_file(r, i), find_users(&users, r, i));
+	log_field_errno(&record, error);
 	log_submit(
 		&record,
 		"%s (%s) was read as root, but user %s (uid %u) cannot open it: %s: when it changes that is not taken "

@@ -216,10 +216,10 @@ MAIN_ONLY static void say_trouble(struct lists *l)
 {
 	int failure = file_watch_failure(&l->watch);
 	if (failure && !l->trouble_said)
-		log_write(LOG_LEVEL_WARNING, LOG_GENERAL,
-			  "inotify: %s: list files are looked at twice a second instead; raise the sysctl %s",
-			  strerror(-failure),
-			  failure == -ENOSPC ? "fs.inotify.max_user_watches" : "fs.inotify.max_user_instances");
+		log_write_errno(LOG_LEVEL_WARNING, LOG_FILES_UNWATCHED, failure,
+				"inotify: %s: list files are looked at twice a second instead; raise the sysctl %s",
+				strerror(-failure),
+				failure == -ENOSPC ? "fs.inotify.max_user_watches" : "fs.inotify.max_user_instances");
 	l->trouble_said = failure != 0;
 }
 
@@ -252,8 +252,8 @@ MAIN_ONLY static void watch_or_retry(struct lists *l, uint64_t now_ms)
 	int failed = watch_files(l);
 	if (!failed)
 		return;
-	log_write(LOG_LEVEL_ERROR, LOG_LIST_FAILED, "watch list files: %s: changes are taken up later",
-		  strerror(-failed));
+	log_write_errno(LOG_LEVEL_ERROR, LOG_LIST_FAILED, failed, "watch list files: %s: changes are taken up later",
+			strerror(-failed));
 	timer_start(l->timers, &l->rewatch, now_ms + RETRY_MS);
 }
 
@@ -328,8 +328,8 @@ void lists_commit(struct lists *l, struct rules *rules, uint64_t now_ms)
 	l->next = 0;
 	timer_stop(&l->rewatch);
 	if (failed)
-		log_write(LOG_LEVEL_ERROR, LOG_LIST_FAILED,
-			  "watch list files: %s: changes are taken up after the next reload", strerror(-failed));
+		log_write_errno(LOG_LEVEL_ERROR, LOG_LIST_FAILED, failed,
+				"watch list files: %s: changes are taken up after the next reload", strerror(-failed));
 	watch_or_retry(l, now_ms);
 	work_off(l, now_ms);
 }

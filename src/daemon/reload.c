@@ -73,9 +73,10 @@ void reload_enforce(void *daemon)
 	struct daemon *d = daemon;
 	int failed = enforce_begin(d->pool, d->rules);
 	if (failed)
-		log_write(LOG_LEVEL_ERROR, LOG_GENERAL,
-			  "enforce: %s: open connections were not looked at; they are at the next change or reload",
-			  strerror(-failed));
+		log_write_errno(
+			LOG_LEVEL_ERROR, LOG_GENERAL, failed,
+			"enforce: %s: open connections were not looked at; they are at the next change or reload",
+			strerror(-failed));
 }
 
 MAIN_ONLY static void put_into_effect(struct daemon *d, const struct prepared *p)
@@ -108,8 +109,11 @@ MAIN_ONLY static void put_into_effect(struct daemon *d, const struct prepared *p
 	if (d->options->log_level < 0)
 		log_set_level((enum log_level)d->config->log_level);
 	pool_command(d->pool, WORKER_RECONFIGURE, d->config);
-	log_write(LOG_LEVEL_NOTICE, LOG_RELOADED, "reloaded: %u change%s%s", differences, differences == 1 ? "" : "s",
-		  restarts > 0 ? ", of which some need a restart" : "");
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_NOTICE, LOG_RELOADED);
+	log_field(&r, "USHER_COUNT", "%u", differences);
+	log_submit(&r, "reloaded: %u change%s%s", differences, differences == 1 ? "" : "s",
+		   restarts > 0 ? ", of which some need a restart" : "");
 	d->reload_error[0] = '\0';
 }
 

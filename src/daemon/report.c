@@ -6,8 +6,16 @@
 void report_config_errors(const struct config_errors *errors)
 {
 	unsigned i;
-	for (i = 0; config_errors_line(errors, i); i++)
-		log_write(LOG_LEVEL_ERROR, LOG_CONFIG_ERROR, "%s", config_errors_line(errors, i));
+	for (i = 0; config_errors_line(errors, i); i++) {
+		struct config_place place = config_errors_place(errors, i);
+		struct log_record r;
+		log_begin(&r, LOG_LEVEL_ERROR, LOG_CONFIG_ERROR);
+		if (place.file)
+			log_field(&r, "CONFIG_FILE", "%s", place.file);
+		if (place.file && place.line)
+			log_field(&r, "CONFIG_LINE", "%u", place.line);
+		log_submit(&r, "%s", config_errors_line(errors, i));
+	}
 	if (config_errors_count(errors) > i)
 		log_write(LOG_LEVEL_ERROR, LOG_CONFIG_ERROR, "... and %u more errors", config_errors_count(errors) - i);
 }
@@ -15,9 +23,7 @@ void report_config_errors(const struct config_errors *errors)
 static void say(const struct listening *l, const struct listener_config *config, enum log_kind kind, const char *what)
 {
 	struct log_record r;
-	log_begin(&r, LOG_LEVEL_NOTICE, kind);
-	log_field(&r, "USHER_LISTENER", "%s", config->name);
-	log_field(&r, "USHER_ADDRESS", "%s", l->address);
+	listening_log_begin(&r, l, config, LOG_LEVEL_NOTICE, kind, 0);
 	log_submit(&r, "%s %s (%s%s)", what, l->address, config->name, l->passed ? ", passed by systemd" : "");
 }
 

@@ -38,6 +38,7 @@ void acceptor_turn_away_take_fd(struct acceptor *a, int *fd, bool is_tcp, const 
 /* What a failed accept4 means. */
 MAIN_ONLY static enum accept_result accept_failed(const struct listening *l, int error)
 {
+	struct log_record r;
 	switch (error) {
 	case EAGAIN:
 		return ACCEPT_NONE;
@@ -56,16 +57,17 @@ MAIN_ONLY static enum accept_result accept_failed(const struct listening *l, int
 	case ENOTSOCK:
 	case EOPNOTSUPP:
 		/* it would be ready, and fail, for ever: somebody who has the socket too has shut it down */
-		log_write(LOG_LEVEL_ERROR, LOG_UNLISTENING,
-			  "accept %s (%s): %s: no longer accepting from it; restart usherd, or its socket unit",
-			  l->address, l->config->name, strerror(error));
+		listening_log_begin(&r, l, l->config, LOG_LEVEL_ERROR, LOG_LISTENER_LOST, error);
+		log_submit(&r, "accept %s (%s): %s: no longer accepting from it; restart usherd, or its socket unit",
+			   l->address, l->config->name, strerror(error));
 		return ACCEPT_LOST;
 	default:
 		/* the connection had an error of the network's, and is gone; or a firewall or security module refuses,
 		 * and it stays: one cannot know, so none is waited for without a pause */
-		if (log_allowed(&accept_errors, clock_now_ms()))
-			log_write(LOG_LEVEL_WARNING, LOG_GENERAL, "accept %s (%s): %s", l->address, l->config->name,
-				  strerror(error));
+		if (!log_allowed(&accept_errors, clock_now_ms()))
+			return ACCEPT_BROKEN;
+		listening_log_begin(&r, l, l->config, LOG_LEVEL_WARNING, LOG_ACCEPT_FAILED, error);
+		log_submit(&r, "accept %s (%s): %s", l->address, l->config->name, strerror(error));
 		return ACCEPT_BROKEN;
 	}
 }

@@ -162,8 +162,10 @@ int acceptor_set_listeners(struct acceptor *a, struct listener_set *set, const s
 		int failed = acceptor_watch(a, l);
 		if (!failed)
 			continue;
-		log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "watch %s (%s): %s: nothing is accepted from it", l->address,
-			  set->at[i].config->name, strerror(-failed));
+		struct log_record r;
+		listening_log_begin(&r, l, set->at[i].config, LOG_LEVEL_ERROR, LOG_LISTENER_LOST, failed);
+		log_submit(&r, "watch %s (%s): %s: nothing is accepted from it", l->address, set->at[i].config->name,
+			   strerror(-failed));
 		result = failed;
 	}
 	return result;

@@ -34,6 +34,7 @@ static void begin(struct log_record *record, enum log_kind kind, const char *lis
 	if (listener[0])
 		log_field(record, "USHER_LISTENER", "%s", listener);
 	log_field(record, "USHER_PEER", "%s", who->at);
+	log_field(record, "USHER_SOURCE", "%s", who->at);
 }
 
 uint64_t ban_reports_begun(struct ban_reports *r, const char *listener, const struct source_key *who, uint64_t for_ms,

@@ -364,9 +364,13 @@ MAIN_ONLY static void move_back(struct listener_set *old)
 		char bytes[WHY_BYTES];
 		struct text why;
 		text_init(&why, bytes, sizeof(bytes));
-		if (l && l->fd < 0 && listening_return(l, old->at[i].config, &why) < 0)
-			log_write(LOG_LEVEL_ERROR, LOG_GENERAL, "listen %s (%s): lost in a failed reload: %s",
-				  l->address, old->at[i].config->name, why.at);
+		int failed = l && l->fd < 0 ? listening_return(l, old->at[i].config, &why) : 0;
+		if (!failed)
+			continue;
+		struct log_record r;
+		listening_log_begin(&r, l, old->at[i].config, LOG_LEVEL_ERROR, LOG_LISTENER_LOST, failed);
+		log_submit(&r, "listen %s (%s): lost in a failed reload: %s", l->address, old->at[i].config->name,
+			   why.at);
 	}
 }
 
@@ -399,32 +403,35 @@ int listeners_open(struct listener_set *to, struct config *config, struct listen
 MAIN_ONLY static void apply_anew(const struct listener_entry *e)
 {
 	const struct listening *l = e->socket;
-	must(l);
 	char bytes[WHY_BYTES];
 	struct text why;
 	text_init(&why, bytes, sizeof(bytes));
 	int failed = listening_apply(l, e->config, &why);
 	if (!failed && l->path)
 		failed = unix_path_set_owner(l->path, &l->path_id, &e->config->unix_socket, &why);
-	if (failed)
-		log_write(LOG_LEVEL_WARNING, LOG_GENERAL,
-			  "listen %s (%s): new settings: %s; they count from the next start", l->address,
-			  e->config->name, why.at);
+	if (!failed)
+		return;
+	struct log_record r;
+	listening_log_begin(&r, l, e->config, LOG_LEVEL_WARNING, LOG_RELOAD_CHANGE, 0);
+	log_submit(&r, "listen %s (%s): new settings: %s; they count from the next start", l->address, e->config->name,
+		   why.at);
 }
 
 void listeners_commit(struct listener_set *set, struct listener_set *old)
 {
 	for (unsigned i = 0; i < set->count; i++) {
 		struct listener_entry *e = &set->at[i];
+		struct listening *l = e->socket;
+		must(l);
 		for (unsigned j = 0; e->kept && j < old->count; j++)
-			if (old->at[j].socket == e->socket)
+			if (old->at[j].socket == l)
 				old->at[j].socket = NULL;
 		if (e->kept)
 			apply_anew(e);
 		e->kept = false;
-		account_unref(e->socket->account);
-		e->socket->account = account_ref(e->account);
-		e->socket->config = e->config;
+		account_unref(l->account);
+		l->account = account_ref(e->account);
+		l->config = e->config;
 	}
 }
 

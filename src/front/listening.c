@@ -16,14 +16,22 @@
 #include "config/socket_options.h"
 #include "report/log.h"
 
+void listening_log_fields(struct log_record *r, const struct listening *l, const struct listener_config *config,
+			  int error)
+{
+	log_field(r, "USHER_LISTENER", "%s", config->name);
+	log_field(r, "USHER_ADDRESS", "%s", l->address);
+	log_field_errno(r, error);
+}
+
 struct listening *listening_destroy(struct listening *l)
 {
 	if (!l)
 		return NULL;
 	if (!l->passed) {
 		if (l->path && unix_path_is(l->path, &l->path_id) && unlink(l->path) < 0)
-			log_write(LOG_LEVEL_NOTICE, LOG_GENERAL, "remove %s: %s; the next start replaces it", l->path,
-				  strerror(errno));
+			log_write_errno(LOG_LEVEL_NOTICE, LOG_GENERAL, errno,
+					"remove %s: %s; the next start replaces it", l->path, strerror(errno));
 		fd_close(&l->fd);
 	}
 	account_unref(l->account);

@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "front/unix_path.h"
 #include "report/counters.h"
+#include "report/log.h"
 #include "tls/set.h"
 
 struct acceptor;
@@ -62,5 +63,14 @@ uint16_t listening_port(const struct listening *l) MAIN_ONLY;
 
 /* Closes it and removes its file if that is still its own. Returns NULL; accepts NULL. */
 struct listening *listening_destroy(struct listening *l) MAIN_ONLY;
+
+/* Begins a record about a socket: with USHER_LISTENER, USHER_ADDRESS and, if `error` is not 0, ERRNO. */
+#define listening_log_begin(r, l, config, level, kind, error)                                                          \
+	do {                                                                                                           \
+		log_begin(r, level, kind);                                                                             \
+		listening_log_fields(r, l, config, error);                                                             \
+	} while (0)
+void listening_log_fields(struct log_record *r, const struct listening *l, const struct listener_config *config,
+			  int error);
 
 #endif

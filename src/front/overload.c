@@ -59,8 +59,9 @@ MAIN_ONLY static void look_again(struct overload *o, uint64_t now_ms)
 	if (failed) {
 		o->held_bytes = 0;
 		if (!o->said)
-			log_write(LOG_LEVEL_WARNING, LOG_OVERLOAD,
-				  "read /proc/self/statm: %s: door.overload.memory does not count", strerror(-failed));
+			log_write_errno(LOG_LEVEL_WARNING, LOG_OVERLOAD, failed,
+					"read /proc/self/statm: %s: door.overload.memory does not count",
+					strerror(-failed));
 	}
 	o->said = failed != 0;
 	timer_start(o->timers, &o->look, now_ms + OVERLOAD_LOOK_MS);

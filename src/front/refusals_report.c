@@ -39,6 +39,7 @@ void refusals_report(void *arg UNUSED, const struct refusal_sum *sum)
 	if (sum->listener[0])
 		log_field(&r, "USHER_LISTENER", "%s", sum->listener);
 	log_field(&r, "USHER_PEER", "%s", who.at);
+	log_field(&r, "USHER_SOURCE", "%s", who.at);
 	log_field(&r, "USHER_REASON", "%s", close_reason_facts[sum->reasons[0].reason].name);
 	log_field(&r, "USHER_COUNT", "%" PRIu64, sum->count);
 	log_field(&r, "USHER_SECONDS", "%" PRIu64, seconds_of(sum));

@@ -33,6 +33,9 @@ static void add_tls_fields(struct log_record *r, const struct close_facts *f)
 	add_text_field(r, "USHER_UPSTREAM_TLS_CIPHER", u->cipher);
 	add_text_field(r, "USHER_UPSTREAM_TLS_SNI", u->sni);
 	add_text_field(r, "USHER_UPSTREAM_TLS_ALPN", u->alpn);
+	add_text_field(r, "USHER_UPSTREAM_TLS_SERVER", u->subject);
+	if (u->version)
+		log_field(r, "USHER_UPSTREAM_TLS_RESUMED", "%d", u->resumed ? 1 : 0);
 	add_text_field(r, "USHER_UPSTREAM_TLS_ERROR", u->error);
 }
 
@@ -42,6 +45,7 @@ static void add_fields(struct log_record *r, const struct close_facts *f)
 	log_field(r, "USHER_LISTENER", "%s", f->listener);
 	log_field(r, "USHER_SERVICE", "%s", f->service);
 	log_field(r, "USHER_PEER", "%s", f->peer);
+	log_field(r, "USHER_SOURCE", "%s", f->source);
 	log_field(r, "USHER_LOCAL", "%s", f->local);
 	if (f->upstream != NULL)
 		log_field(r, "USHER_UPSTREAM", "%s", f->upstream);

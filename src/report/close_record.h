@@ -30,6 +30,7 @@ struct close_facts {
 	const char *listener;
 	const char *service;
 	const char *peer;     /* "10.0.0.1:4711"; "unix pid 4711 uid 1000" */
+	const char *source;   /* "10.0.0.1"; "unix uid 1000" */
 	const char *local;    /* the listening address it came in at */
 	const char *upstream; /* NULL: none */
 	uint64_t duration_ms;
@@ -44,11 +45,11 @@ struct close_facts {
 	struct close_tls upstream_tls;
 };
 
-/* Logs it at level info. Fields: USHER_CONNECTION, USHER_LISTENER, USHER_SERVICE, USHER_PEER, USHER_LOCAL,
- * USHER_UPSTREAM, USHER_REASON, USHER_ERROR (0, 1), USHER_DURATION_MS, USHER_BYTES_IN, USHER_BYTES_OUT, USHER_RTT_US,
+/* Logs it at level info. Fields: USHER_CONNECTION, USHER_LISTENER, USHER_SERVICE, USHER_PEER, USHER_SOURCE,
+ * USHER_LOCAL, USHER_UPSTREAM, USHER_REASON, USHER_ERROR (0, 1), USHER_DURATION_MS, USHER_BYTES_IN, USHER_BYTES_OUT, USHER_RTT_US,
  * USHER_RETRANSMITS, USHER_UPSTREAM_RTT_US, USHER_UPSTREAM_RETRANSMITS; where there is TLS, USHER_TLS_VERSION,
  * USHER_TLS_CIPHER, USHER_TLS_SNI, USHER_TLS_ALPN, USHER_TLS_RESUMED (0, 1), USHER_TLS_CLIENT, USHER_TLS_ERROR, and
- * USHER_UPSTREAM_TLS_VERSION, _CIPHER, _SNI, _ALPN, _ERROR. Thread: any. */
+ * USHER_UPSTREAM_TLS_VERSION, _CIPHER, _SNI, _ALPN, _RESUMED, _SERVER, _ERROR. Thread: any. */
 void close_record_write(const struct close_facts *facts);
 
 #endif

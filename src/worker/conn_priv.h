@@ -10,6 +10,7 @@
 #include "base/netaddr.h"
 #include "base/poller.h"
 #include "base/timer.h"
+#include "report/log.h"
 #include "service/service.h"
 #include "transport/stream.h"
 #include "worker/conn.h"
@@ -165,6 +166,9 @@ void conn_dialed(struct conn *c) WORKER_ONLY;
 
 void conn_close_all(struct worker *w, enum close_reason reason) WORKER_ONLY;
 void conn_free_dead(struct worker *w) WORKER_ONLY;
+
+/* Adds whose connection a record is about: USHER_CONNECTION, USHER_LISTENER, USHER_PEER, USHER_SOURCE. */
+void conn_report_add(struct log_record *r, const struct conn *c) WORKER_ONLY;
 
 /* At level debug: who came in. */
 void conn_report_open(const struct conn *c) WORKER_ONLY;

@@ -14,6 +14,9 @@
 /* The most that is told of a certificate's subject. */
 #define SUBJECT_BYTES 256
 
+/* An IPv6 address with the name of its interface, escaped. */
+#define SOURCE_BYTES 128
+
 WORKER_ONLY static struct close_tcp tcp_facts(const struct stream *s)
 {
 	struct tcp_info info;
@@ -23,11 +26,11 @@ WORKER_ONLY static struct close_tcp tcp_facts(const struct stream *s)
 	return (struct close_tcp){.known = true, .rtt_us = info.tcpi_rtt, .retransmits = info.tcpi_total_retrans};
 }
 
-WORKER_ONLY static void add_local(struct text *t, const struct conn *c)
+static void add_local(struct text *t, int fd)
 {
 	struct sockaddr_storage at;
 	socklen_t length = sizeof(at);
-	if (getsockname(c->client.stream.fd, (struct sockaddr *)&at, &length) < 0)
+	if (getsockname(fd, (struct sockaddr *)&at, &length) < 0)
 		return;
 	struct netaddr address;
 	netaddr_from_kernel(&address, (struct sockaddr *)&at, length);
@@ -46,6 +49,22 @@ WORKER_ONLY static void add_upstream(struct text *t, const struct conn *c)
 	text_add(t, ")");
 }
 
+void conn_report_add(struct log_record *r, const struct conn *c)
+{
+	char bytes[NETADDR_TEXT_BYTES];
+	char source_bytes[SOURCE_BYTES];
+	struct text peer;
+	struct text source;
+	text_init(&peer, bytes, sizeof(bytes));
+	text_init(&source, source_bytes, sizeof(source_bytes));
+	socket_add_peer(&peer, c->client.stream.fd, &c->peer);
+	socket_add_source(&source, c->client.stream.fd, &c->peer);
+	log_field(r, "USHER_CONNECTION", "%llu", (unsigned long long)c->number);
+	log_field(r, "USHER_LISTENER", "%s", c->listener->name);
+	log_field(r, "USHER_PEER", "%s", peer.at);
+	log_field(r, "USHER_SOURCE", "%s", source.at);
+}
+
 void conn_report_open(const struct conn *c)
 {
 	if (!log_wants(LOG_LEVEL_DEBUG))
@@ -54,8 +73,12 @@ void conn_report_open(const struct conn *c)
 	struct text peer;
 	text_init(&peer, bytes, sizeof(bytes));
 	socket_add_peer(&peer, c->client.stream.fd, &c->peer);
-	log_write(LOG_LEVEL_DEBUG, LOG_GENERAL, "%s: connection %llu: %s came in, worker %u", c->listener->name,
-		  (unsigned long long)c->number, peer.at, c->worker->index);
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_DEBUG, LOG_CONNECTED);
+	conn_report_add(&r, c);
+	log_field(&r, "USHER_WORKER", "%u", c->worker->index);
+	log_submit(&r, "%s: connection %llu: %s came in, worker %u", c->listener->name, (unsigned long long)c->number,
+		   peer.at, c->worker->index);
 }
 
 /* `subject` is memory for the peer's. */
@@ -84,14 +107,18 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 	if (!log_wants(LOG_LEVEL_INFO))
 		return;
 	char bytes[3][NETADDR_TEXT_BYTES];
+	char source_bytes[SOURCE_BYTES];
 	struct text peer;
+	struct text source;
 	struct text local;
 	struct text upstream;
 	text_init(&peer, bytes[0], sizeof(bytes[0]));
 	text_init(&local, bytes[1], sizeof(bytes[1]));
 	text_init(&upstream, bytes[2], sizeof(bytes[2]));
+	text_init(&source, source_bytes, sizeof(source_bytes));
 	socket_add_peer(&peer, c->client.stream.fd, &c->peer);
-	add_local(&local, c);
+	socket_add_source(&source, c->client.stream.fd, &c->peer);
+	add_local(&local, c->client.stream.fd);
 	if (c->upstream_at)
 		add_upstream(&upstream, c);
 
@@ -105,6 +132,7 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 		.listener = c->listener->name,
 		.service = c->service->group->name,
 		.peer = peer.at,
+		.source = source.at,
 		.local = local.at,
 		.upstream = c->upstream_at ? upstream.at : NULL,
 		.duration_ms = worker_now_ms(c->worker) - c->opened_ms,
@@ -126,15 +154,24 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 void conn_report_refused(const struct seat *seat, enum close_reason reason)
 {
 	char bytes[NETADDR_TEXT_BYTES];
+	char source_bytes[SOURCE_BYTES];
+	char local_bytes[NETADDR_TEXT_BYTES];
 	struct text peer;
+	struct text source;
+	struct text local;
 	text_init(&peer, bytes, sizeof(bytes));
+	text_init(&source, source_bytes, sizeof(source_bytes));
+	text_init(&local, local_bytes, sizeof(local_bytes));
 	socket_add_peer(&peer, seat->fd, &seat->peer);
+	socket_add_source(&source, seat->fd, &seat->peer);
+	add_local(&local, seat->fd);
 	struct close_facts facts = {
 		.connection = seat->connection,
 		.listener = seat->listener->name,
 		.service = services[seat->listener->service]->group->name,
 		.peer = peer.at,
-		.local = "",
+		.source = source.at,
+		.local = local.at,
 		.reason = close_reason_facts[reason].name,
 		.reason_text = close_reason_facts[reason].text,
 		.is_error = close_reason_facts[reason].is_error,

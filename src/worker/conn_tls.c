@@ -102,9 +102,7 @@ WORKER_ONLY static void report_refused(const struct conn *c)
 	peer_addr_add_text(&peer, &c->peer);
 	struct log_record r;
 	log_begin(&r, LOG_LEVEL_WARNING, LOG_TLS_REFUSED);
-	log_field(&r, "USHER_LISTENER", "%s", c->listener->name);
-	log_field(&r, "USHER_PEER", "%s", peer.at);
-	log_field(&r, "USHER_CONNECTION", "%llu", (unsigned long long)c->number);
+	conn_report_add(&r, c);
 	log_field(&r, "USHER_TLS_CLIENT", "%s", who.subject);
 	log_field(&r, "USHER_TLS_ISSUER", "%s", who.issuer);
 	log_field(&r, "USHER_TLS_SERIAL", "%s", who.serial);

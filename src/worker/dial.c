@@ -159,9 +159,8 @@ WORKER_ONLY static void report_failure(const struct dial *d, const char *what)
 	netaddr_add_text(&where, &address);
 	struct log_record r;
 	log_begin(&r, LOG_LEVEL_WARNING, LOG_UPSTREAM_FAILED);
-	log_field(&r, "USHER_LISTENER", "%s", c->listener->name);
+	conn_report_add(&r, c);
 	log_field(&r, "USHER_UPSTREAM", "%s", where.at);
-	log_field(&r, "USHER_CONNECTION", "%llu", (unsigned long long)c->number);
 	log_submit(&r, "%s: connect %s: %s", c->listener->name, where.at, what);
 }
 
@@ -223,8 +222,12 @@ WORKER_ONLY static void say_attempt(const struct dial *d, const struct netaddr *
 	struct text where;
 	text_init(&where, bytes, sizeof(bytes));
 	netaddr_add_text(&where, address);
-	log_write(LOG_LEVEL_DEBUG, LOG_GENERAL, "%s: connection %llu: connecting to %s", d->conn->listener->name,
-		  (unsigned long long)d->conn->number, where.at);
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_DEBUG, LOG_CONNECTING);
+	conn_report_add(&r, d->conn);
+	log_field(&r, "USHER_UPSTREAM", "%s", where.at);
+	log_submit(&r, "%s: connection %llu: connecting to %s", d->conn->listener->name,
+		   (unsigned long long)d->conn->number, where.at);
 }
 
 WORKER_ONLY static int open_socket(struct dial *d, const struct netaddr *address)

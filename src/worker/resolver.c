@@ -340,6 +340,15 @@ WORKER_ONLY static void failed_to_find(struct name *name, int status)
 		   name->count > 0 ? "; its old addresses go on being used" : "");
 }
 
+WORKER_ONLY static void say_found(const struct name *name, uint64_t ttl_ms)
+{
+	struct log_record r;
+	log_begin(&r, LOG_LEVEL_DEBUG, LOG_GENERAL);
+	log_field(&r, "USHER_NAME", "%s", name->text);
+	log_submit(&r, "resolve %s: %u address%s, kept for %llu ms", name->text, name->count,
+		   name->count == 1 ? "" : "es", (unsigned long long)ttl_ms);
+}
+
 WORKER_ONLY static void found(void *arg, int status, int timeouts UNUSED, struct ares_addrinfo *result)
 {
 	struct name *name = arg;
@@ -361,8 +370,7 @@ WORKER_ONLY static void found(void *arg, int status, int timeouts UNUSED, struct
 			ttl_ms = settings->ttl_max_ms;
 		name->expires_ms = worker_now_ms(r->worker) + ttl_ms;
 		name->failing = false;
-		log_write(LOG_LEVEL_DEBUG, LOG_GENERAL, "resolve %s: %u address%s, kept for %llu ms", name->text,
-			  name->count, name->count == 1 ? "" : "es", (unsigned long long)ttl_ms);
+		say_found(name, ttl_ms);
 	} else {
 		failed_to_find(name, status == ARES_SUCCESS ? ARES_ENODATA : status);
 	}

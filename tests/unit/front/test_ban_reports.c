@@ -101,9 +101,9 @@ START_TEST(each_is_told)
 	stop();
 	ck_assert_uint_eq(message_count, 4);
 	ck_assert_str_eq(messages[0], "web: 10.0.0.7 is banned for 10min 0s");
-	ck_assert_str_eq(fields[0], " USHER_LISTENER=web USHER_PEER=10.0.0.7 USHER_SECONDS=600");
+	ck_assert_str_eq(fields[0], " USHER_LISTENER=web USHER_PEER=10.0.0.7 USHER_SOURCE=10.0.0.7 USHER_SECONDS=600");
 	ck_assert_str_eq(messages[1], "door: 10.0.0.7 is banned for 10min 0s");
-	ck_assert_str_eq(fields[1], " USHER_PEER=10.0.0.7 USHER_SECONDS=600");
+	ck_assert_str_eq(fields[1], " USHER_PEER=10.0.0.7 USHER_SOURCE=10.0.0.7 USHER_SECONDS=600");
 	ck_assert_str_eq(messages[2], "web: the ban of 10.0.0.7 has ended");
 	ck_assert_str_eq(messages[3], "door: the ban of 10.0.0.7 has ended");
 }

@@ -55,6 +55,7 @@ START_TEST(tells_of_one)
 				  "(idle)");
 	ck_assert_str_eq(fields, "USHER_LISTENER=db\n"
 				 "USHER_PEER=10.0.0.7\n"
+				 "USHER_SOURCE=10.0.0.7\n"
 				 "USHER_REASON=idle\n"
 				 "USHER_COUNT=1\n"
 				 "USHER_SECONDS=0\n");

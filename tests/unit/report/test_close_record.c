@@ -36,6 +36,7 @@ static struct close_facts facts = {
 	.listener = "web",
 	.service = "proxy",
 	.peer = "127.0.0.1:4711",
+	.source = "127.0.0.1",
 	.local = "[::]:80",
 	.upstream = "10.0.0.1:80",
 	.duration_ms = 1234,
@@ -66,6 +67,7 @@ START_TEST(says_everything)
 				      "USHER_LISTENER=web\n"
 				      "USHER_SERVICE=proxy\n"
 				      "USHER_PEER=127.0.0.1:4711\n"
+				      "USHER_SOURCE=127.0.0.1\n"
 				      "USHER_LOCAL=[::]:80\n"
 				      "USHER_UPSTREAM=10.0.0.1:80\n"
 				      "USHER_REASON=client_closed\n"
@@ -122,6 +124,55 @@ START_TEST(cuts_a_field_that_is_too_long)
 }
 END_TEST
 
+/* Every text as long and as strange as it can be: each byte of it takes four. */
+START_TEST(leaves_out_whole_what_does_not_fit)
+{
+	static char huge[400];
+	memset(huge, '\x01', sizeof(huge) - 1);
+	facts.peer = facts.source = facts.local = facts.upstream = huge;
+	facts.client_tls = (struct close_tls){
+		.version = huge, .cipher = huge, .sni = huge, .alpn = huge, .subject = huge, .error = huge};
+	facts.upstream_tls = facts.client_tls;
+	write_and_stop();
+	ck_assert_uint_le(last.fields_bytes, LOG_RECORD_BYTES);
+	ck_assert_ptr_nonnull(strstr(last_fields, "USHER_BYTES_OUT=1234\n"));
+	ck_assert_ptr_null(strstr(last_fields, "USHER_UPSTREAM_TLS_SNI="));
+	for (const char *line = last_fields; *line; line = strchr(line, '\n') + 1)
+		ck_assert_int_eq(strncmp(line, "USHER_", 6), 0);
+}
+END_TEST
+
+START_TEST(tells_both_sides_of_tls)
+{
+	facts.client_tls = (struct close_tls){.version = "TLSv1.3",
+					      .cipher = "C",
+					      .sni = "a.example",
+					      .alpn = "h2",
+					      .subject = "CN=a",
+					      .resumed = true};
+	facts.upstream_tls = (struct close_tls){.version = "TLSv1.2",
+						.cipher = "D",
+						.sni = "b.example",
+						.alpn = "http/1.1",
+						.subject = "CN=b",
+						.error = "bad"};
+	write_and_stop();
+	ck_assert_str_eq(strstr(last_fields, "USHER_TLS_VERSION"), "USHER_TLS_VERSION=TLSv1.3\n"
+								   "USHER_TLS_CIPHER=C\n"
+								   "USHER_TLS_SNI=a.example\n"
+								   "USHER_TLS_ALPN=h2\n"
+								   "USHER_TLS_CLIENT=CN=a\n"
+								   "USHER_TLS_RESUMED=1\n"
+								   "USHER_UPSTREAM_TLS_VERSION=TLSv1.2\n"
+								   "USHER_UPSTREAM_TLS_CIPHER=D\n"
+								   "USHER_UPSTREAM_TLS_SNI=b.example\n"
+								   "USHER_UPSTREAM_TLS_ALPN=http/1.1\n"
+								   "USHER_UPSTREAM_TLS_SERVER=CN=b\n"
+								   "USHER_UPSTREAM_TLS_RESUMED=0\n"
+								   "USHER_UPSTREAM_TLS_ERROR=bad\n");
+}
+END_TEST
+
 START_TEST(is_silent_above_the_level)
 {
 	log_set_level(LOG_LEVEL_NOTICE);
@@ -138,6 +189,8 @@ int main(void)
 	tcase_add_test(c, leaves_out_what_is_unknown);
 	tcase_add_test(c, escapes_once);
 	tcase_add_test(c, cuts_a_field_that_is_too_long);
+	tcase_add_test(c, leaves_out_whole_what_does_not_fit);
+	tcase_add_test(c, tells_both_sides_of_tls);
 	tcase_add_test(c, is_silent_above_the_level);
 	suite_add_tcase(s, c);
 	return suite_run(s);
