@@ -435,8 +435,9 @@ static const struct option_row overload_options[] = {
 		.change = CHANGE_RELOAD,
 		.help = "From which share on of the descriptors that the process may open, and of "
 			"door.limits.connections when it is set and does not let clients wait, usherd sheds. 0 means "
-			"never. Lower it to shed earlier. It keeps nothing apart for trusted sources: when no "
-			"descriptor is left they wait like all others.",
+			"never. Lower it to shed earlier. The last descriptors are kept for trusted sources, a 32nd of "
+			"them, at most 64 and at least 4 or an eighth; when no more than these are left everybody else "
+			"is shed. With 0 none are kept, and when none is left everybody waits.",
 	},
 	{
 		.name = "memory",

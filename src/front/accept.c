@@ -111,8 +111,12 @@ bool acceptor_within_budget(const struct acceptor *a, unsigned more)
 
 bool acceptor_has_room(const struct acceptor *a)
 {
-	/* the least that a connection takes: one that takes more pauses again */
-	return pool_pick(a->pool) >= 0 && a->set && acceptor_within_budget(a, 1);
+	return pool_pick(a->pool) >= 0 && a->set && acceptor_within_budget(a, a->wanted);
+}
+
+bool acceptor_has_room_for_strangers(const struct acceptor *a, unsigned more)
+{
+	return acceptor_within_budget(a, more + door_reserve(a->door, a->descriptors));
 }
 
 /* Its number in the configuration. */
@@ -121,12 +125,13 @@ MAIN_ONLY static unsigned listener_number(const struct acceptor *a, const struct
 	return (unsigned)(l->config - a->set->config->listeners);
 }
 
-/* Tells the door how many more connections there is room for. */
-MAIN_ONLY static void note_room(struct acceptor *a)
+/* Tells the door how many more connections of strangers there is room for. One of them takes `takes` descriptors, and
+ * `held` it has already: who waits can come in by these. */
+MAIN_ONLY static void note_room(struct acceptor *a, unsigned takes, unsigned held)
 {
-	uint64_t used = used_descriptors(a);
-	uint64_t room = a->descriptors > used ? a->descriptors - used : 0;
-	uint64_t of = a->descriptors;
+	uint64_t used = used_descriptors(a) - held;
+	uint64_t of = a->descriptors - door_reserve(a->door, a->descriptors);
+	uint64_t room = of > used && of - used >= takes ? of - used : held >= takes;
 	const struct limits_config *limits = &a->set->config->door.limits;
 	/* who is to wait at the limit is not shed before it */
 	uint64_t most = limits->at_limit == AT_LIMIT_WAIT ? 0 : (uint64_t)limits->connections;
@@ -138,12 +143,12 @@ MAIN_ONLY static void note_room(struct acceptor *a)
 	door_set_room(a->door, room, of);
 }
 
-void acceptor_ask(struct acceptor *a, struct arrival *v, int fd)
+void acceptor_ask(struct acceptor *a, struct arrival *v, int fd, unsigned held)
 {
 	visitor_from_address(&v->visitor, &v->peer->u.any);
 	if (!v->is_tcp)
 		visitor_ask(&v->visitor, fd, rules_want_unit(a->rules, listener_number(a, v->listening) + 1));
-	note_room(a);
+	note_room(a, pool_descriptors_of(v->listening->config), held);
 	door_decide(a->door, v->listening, &v->visitor, v->now_us, &v->verdict);
 }
 
@@ -152,7 +157,8 @@ enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
 	int worker = pool_pick(a->pool);
 	if (worker < 0)
 		return ACCEPT_QUEUES;
-	if (!acceptor_within_budget(a, pool_descriptors_of(l->config)))
+	a->wanted = pool_descriptors_of(l->config);
+	if (!acceptor_within_budget(a, a->wanted))
 		return ACCEPT_BUDGET;
 
 	struct netaddr from;
@@ -171,7 +177,7 @@ enum accept_result acceptor_accept(struct acceptor *a, struct listening *l)
 	v.peer = &peer;
 	v.is_tcp = l->is_tcp;
 	v.now_us = clock_now_us();
-	acceptor_ask(a, &v, fd);
+	acceptor_ask(a, &v, fd, 0);
 	if (acceptor_must_wait(a, &v))
 		acceptor_wait_take_fd(a, &fd, &v);
 	else if (v.verdict.reason == CLOSE_NONE)

@@ -30,6 +30,7 @@ struct acceptor {
 	struct door *door;	   /* owned */
 	struct watch bell;	   /* the workers': there is room again */
 	unsigned descriptors;	   /* that connections and listening sockets may have */
+	unsigned wanted;	   /* of them, by the last that was to be accepted */
 	struct counters refused;   /* what never came to a worker */
 	uint64_t next_connection;
 	unsigned turn_accepts; /* in this turn */
@@ -76,8 +77,9 @@ enum accept_result {
  * with the socket itself. */
 enum accept_result acceptor_accept(struct acceptor *a, struct listening *l) MUST_CHECK MAIN_ONLY;
 
-/* accept.c: asks the door about a connection: fills in the visitor and the verdict of what `v` has of it. */
-void acceptor_ask(struct acceptor *a, struct arrival *v, int fd) MAIN_ONLY;
+/* accept.c: asks the door about a connection: fills in the visitor and the verdict of what `v` has of it. `held`: how many
+ * descriptors are counted for it already. */
+void acceptor_ask(struct acceptor *a, struct arrival *v, int fd, unsigned held) MAIN_ONLY;
 
 /* accept.c: hands one that was let in to a worker; or turns one away, as its verdict says. Both take the descriptor. */
 void acceptor_seat_take_fd(struct acceptor *a, int worker, int *fd, const struct arrival *v) MAIN_ONLY;
@@ -90,7 +92,11 @@ void acceptor_turn_away_take_fd(struct acceptor *a, int *fd, bool is_tcp, const 
 /* accept.c: whether the budget has `more` descriptors. */
 bool acceptor_within_budget(const struct acceptor *a, unsigned more) MUST_CHECK MAIN_ONLY;
 
-/* accept.c: whether a worker's queue and the budget of descriptors have room for a connection. */
+/* accept.c: the same, without those that are kept for trusted clients. */
+bool acceptor_has_room_for_strangers(const struct acceptor *a, unsigned more) MUST_CHECK MAIN_ONLY;
+
+/* accept.c: whether a worker's queue and the budget of descriptors have room for such a connection as the last that was to be
+ * accepted. */
 bool acceptor_has_room(const struct acceptor *a) MUST_CHECK MAIN_ONLY;
 
 /* acceptor_pause.c: sets up what pausing needs. Returns 0 or -errno. */

@@ -188,7 +188,7 @@ MAIN_ONLY static enum waiting_answer ask(void *arg, const struct waiting_client 
 	q->arrival.peer = &w->peer;
 	q->arrival.is_tcp = w->is_tcp;
 	q->arrival.now_us = q->now_us;
-	acceptor_ask(a, &q->arrival, c->fd);
+	acceptor_ask(a, &q->arrival, c->fd, w->descriptors);
 	if (q->arrival.verdict.reason == CLOSE_NONE || q->arrival.verdict.action != AT_LIMIT_WAIT)
 		return WAITING_COMES;
 	uint64_t at_ms = note_time(a, &q->arrival.verdict, q->now_us / 1000);
@@ -269,7 +269,10 @@ void acceptor_wait_take_fd(struct acceptor *a, int *fd, struct arrival *v)
 		.waiter = w,
 	};
 	struct waiting_client leaves;
-	int failed = w ? waiting_add(a->wait.room, &c, now_ms, NULL, &leaves) : -ENOMEM;
+	int failed = w ? -ENOBUFS : -ENOMEM;
+	/* who is trusted does not wait, and finds what is kept for it */
+	if (w && acceptor_has_room_for_strangers(a, w->descriptors))
+		failed = waiting_add(a->wait.room, &c, now_ms, NULL, &leaves);
 	if (failed) {
 		free(w);
 		acceptor_turn_away_take_fd(a, fd, v->is_tcp, v->listening, &c.who,

@@ -20,6 +20,11 @@
 #define TIGHT_LEAST 16
 #define TIGHT_PART 8
 
+/* A part of the descriptors is kept for trusted clients; of few descriptors as many as this, or an eighth. */
+#define RESERVE_PART 32
+#define RESERVE_LEAST 4
+#define RESERVE_LEAST_PART 8
+
 /* Of memory and CPUs nobody knows how many more connections there is room for: while they are short it counts as so few. */
 #define PRESSED_ROOM 16
 
@@ -257,11 +262,25 @@ void door_on_bans(struct door *d, void (*changed)(void *arg), void *arg)
 	d->bans_arg = arg;
 }
 
+unsigned door_reserve(const struct door *d, unsigned descriptors)
+{
+	/* who does not shed has nobody refused: all wait for a descriptor alike */
+	if (!d->set || d->set->config->door.overload.percent == 0)
+		return 0;
+	unsigned most = descriptors / RESERVE_PART;
+	unsigned least = descriptors / RESERVE_LEAST_PART;
+	if (least > RESERVE_LEAST)
+		least = RESERVE_LEAST;
+	return most > DOOR_RESERVE_MOST ? DOOR_RESERVE_MOST : most > least ? most : least;
+}
+
 void door_set_room(struct door *d, uint64_t room, uint64_t of)
 {
 	unsigned percent = (unsigned)d->set->config->door.overload.percent;
 	uint64_t tight = (of * (100 - percent) + 99) / 100;
 	uint64_t least = of / TIGHT_PART < TIGHT_LEAST ? of / TIGHT_PART : TIGHT_LEAST;
+	if (least == 0)
+		least = 1; /* with no room at all */
 	d->room = room;
 	d->tight = percent == 0 ? 0 : tight < least ? least : tight;
 }

@@ -34,7 +34,12 @@ void door_set(struct door *d, const struct listener_set *set, const struct rules
 /* `changed` (may be NULL) is called with `arg` when a ban has begun or ended. */
 void door_on_bans(struct door *d, void (*changed)(void *arg), void *arg) MAIN_ONLY;
 
-/* How much room for connections there is, of how much: usherd sheds when little is left. */
+/* How many of so many descriptors are kept for trusted clients, while usherd sheds others: with a few descriptors a few, and
+ * never more than an eighth. */
+#define DOOR_RESERVE_MOST 64
+unsigned door_reserve(const struct door *d, unsigned descriptors) MAIN_ONLY;
+
+/* How much room for connections of who is not trusted there is, of how much: usherd sheds when little is left. */
 void door_set_room(struct door *d, uint64_t room, uint64_t of) MAIN_ONLY;
 
 /* Decides about one that asks at `l`. */

@@ -2,12 +2,14 @@
 """Who may come in: allow, deny, trusted, limits of sources and rates, bans, overload, and what is told of it."""
 import os
 import pathlib
+import select
 import socket
 import threading
 
 import pytest
 
 import certificates
+import servers
 from harness import ask, comes_in, config, connect, ended, listener, proxy, reset, visit, wait_until
 from test_lifecycle import activated
 from test_lists import put
@@ -461,6 +463,74 @@ def test_overload_of_connections(usherd):
     daemon = usherd({"web": listener("echo")}, door=door)
     # beyond 60%, and with more than an eighth of what is left
     assert overload(daemon, "127.0.0.66", [f"127.0.1.{i}" for i in range(10)]) == 31
+
+
+def crowd(daemon, name, most):
+    """Sources with one connection each, until one is refused; returns their sockets."""
+    socks = []
+    while len(socks) < most:
+        source = f"127.0.{2 + len(socks) // 200}.{1 + len(socks) % 200}"
+        sock = visit(daemon.address(name), source=(source, 0))
+        try:
+            if sock is None or ask(sock) != b"hello":
+                return socks
+        except (ConnectionResetError, BrokenPipeError):
+            return socks
+        socks.append(sock)
+        daemon.sockets.append(sock)
+    raise AssertionError(f"{most} came in\n" + daemon.tail())
+
+
+@pytest.mark.programs("prlimit")
+@pytest.mark.parametrize("service", ["echo", "proxy"])
+def test_some_descriptors_are_kept_for_trusted_clients(usherd, serve, service):
+    """However many sources there are, with how little each. When those are used up too, all wait."""
+    front = listener("echo") if service == "echo" else listener(proxy(serve(servers.echo).address))
+    daemon = usherd({"web": front}, door={"trusted": ["127.0.0.9"], "deny": ["127.0.0.66"]},
+                    start_options={"wrapper": ["prlimit", "--nofile=200:200"]})
+    address = daemon.address("web")
+    strangers = crowd(daemon, "web", 200)
+    assert len(strangers) > 30
+    daemon.wait_refused("overload")
+    trusted = [come(daemon, "web", "127.0.0.9")]
+    assert not comes_in(address, "127.0.0.1")
+    assert turned_away(daemon, "web", "127.0.0.66") == "reset"
+    daemon.wait_refused("denied", "127.0.0.66")
+    assert not any("accepting paused" in m for m in daemon.log)
+    # what was kept
+    def paused():
+        return any(m.startswith("accepting paused: out of descriptors") for m in daemon.log)
+
+    while True:
+        waits = daemon.connect("web", source=("127.0.0.9", 0))
+        waits.sendall(b"hello")
+        wait_until(lambda: select.select([waits], [], [], 0)[0] or paused(), "an answer or a pause")
+        if not select.select([waits], [], [], 0)[0]:
+            break
+        assert waits.recv(5) == b"hello"
+        trusted.append(waits)
+    assert len(trusted) <= 8
+    trusted.pop().close()
+    assert waits.recv(5) == b"hello"
+    # the room is for strangers again when they go
+    for sock in strangers:
+        sock.close()
+    daemon.wait_log("^there is room again")
+    assert comes_in(address, "127.0.0.1")
+
+
+@pytest.mark.programs("prlimit")
+def test_who_waits_takes_nothing_of_what_is_kept_for_trusted_clients(usherd):
+    daemon = usherd({"few": listener("echo", limits={"connections": 1, "at_limit": "wait"}), "web": listener("echo")},
+                    door={"trusted": ["127.0.0.9"]}, start_options={"wrapper": ["prlimit", "--nofile=200:200"]})
+    come(daemon, "few", "127.0.0.1")
+    crowd(daemon, "web", 200)
+    for i in range(12):
+        assert turned_away(daemon, "few", f"127.0.1.{i}") == "reset"
+    daemon.wait_refused("wait_full", "127.0.1.0")
+    for name in ("few", "web", "few"):
+        come(daemon, name, "127.0.0.9")
+    assert not any("accepting paused" in m for m in daemon.log)
 
 
 def test_what_is_shed_is_not_banned(usherd):

@@ -590,6 +590,44 @@ START_TEST(shedding_begins_at_its_share)
 }
 END_TEST
 
+START_TEST(some_descriptors_are_kept_for_trusted_clients)
+{
+	static const struct {
+		unsigned of;
+		unsigned reserve;
+	} rows[] = {
+		{0, 0},	  {7, 0},   {8, 1},	{31, 3},    {32, 4},	   {100, 4},
+		{128, 4}, {160, 5}, {1024, 32}, {2048, 64}, {1048576, 64}, {UINT32_MAX, 64},
+	};
+	for (unsigned percent = 0; percent <= 100; percent += 25) {
+		char text[64];
+		snprintf(text, sizeof(text), "overload: { percent = %u; };", percent);
+		configure(text, "", NULL);
+		for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+			ck_assert_uint_eq(door_reserve(door, rows[i].of), percent == 0 ? 0 : rows[i].reserve);
+	}
+}
+END_TEST
+
+/* However few there are, and from whatever share on it sheds: the rest is kept for others. */
+START_TEST(without_room_all_are_shed_but_trusted_ones)
+{
+	for (unsigned percent = 1; percent <= 100; percent += 33) {
+		char text[96];
+		snprintf(text, sizeof(text), "trusted = \"10.9.0.0/16\"; overload: { percent = %u; };", percent);
+		configure(text, "", NULL);
+		for (uint64_t of = 1; of < 100000; of = of * 3 + 1) {
+			door_set_room(door, 0, of);
+			ck_assert_int_eq(visit(A, "10.1.0.1"), CLOSE_overload);
+			ck_assert_int_eq(visit(A, "10.9.0.1"), CLOSE_NONE);
+		}
+	}
+	configure("overload: { percent = 0; };", "", NULL);
+	door_set_room(door, 0, 1000);
+	ck_assert_int_eq(visit(A, "10.1.0.1"), CLOSE_NONE);
+}
+END_TEST
+
 /* Whoever holds much goes without while memory is short, whatever room there is. */
 START_TEST(memory_counts)
 {
@@ -652,6 +690,8 @@ int main(void)
 	tcase_add_test(c, overload_is_said_once_and_when_it_ends);
 	tcase_add_test(c, who_is_shed_is_not_banned_for_it);
 	tcase_add_test(c, shedding_begins_at_its_share);
+	tcase_add_test(c, some_descriptors_are_kept_for_trusted_clients);
+	tcase_add_test(c, without_room_all_are_shed_but_trusted_ones);
 	tcase_add_test(c, memory_counts);
 	tcase_add_test(c, a_door_that_was_never_opened_goes);
 	suite_add_tcase(s, c);
