@@ -192,6 +192,14 @@ static size_t unix_name_bytes(const struct netaddr *a)
 	return a->u.local.sun_path[0] == '\0' ? n : strnlen(a->u.local.sun_path, n);
 }
 
+void netaddr_any(struct netaddr *to, int family, uint16_t port)
+{
+	memset(to, 0, sizeof(*to));
+	to->u.any.sa_family = (sa_family_t)family;
+	to->length = family == AF_INET ? sizeof(to->u.in4) : sizeof(to->u.in6);
+	netaddr_set_port(to, port);
+}
+
 bool netaddr_equal(const struct netaddr *a, const struct netaddr *b)
 {
 	if (a->u.any.sa_family != b->u.any.sa_family)

@@ -52,6 +52,9 @@ void netaddr_from_kernel(struct netaddr *to, const struct sockaddr *from, sockle
 /* Turns an IPv4-mapped IPv6 address into the IPv4 one. Called once, where an address enters. */
 void netaddr_canonicalise(struct netaddr *a);
 
+/* All addresses of a family: "0.0.0.0" for AF_INET, "[::]" for AF_INET6. */
+void netaddr_any(struct netaddr *to, int family, uint16_t port);
+
 /* The port in host order; 0 for UNIX. */
 uint16_t netaddr_port(const struct netaddr *a);
 void netaddr_set_port(struct netaddr *a, uint16_t port);

@@ -79,6 +79,13 @@ void socket_reset_at_close(int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
+void socket_stop_listening(int fd)
+{
+	/* both can only fail for what is no socket, or listens no longer */
+	(void)!socket_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	(void)shutdown(fd, SHUT_RDWR);
+}
+
 size_t socket_unsent(int fd)
 {
 	int bytes = 0;

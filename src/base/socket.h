@@ -45,6 +45,10 @@ void socket_add_source(struct text *t, int fd, const struct peer_addr *peer);
 /* Makes closing a TCP socket send a reset. */
 void socket_reset_at_close(int fd);
 
+/* Ends listening for all who have the socket: who waits in its backlog, or connects, is refused, and its TCP address is free
+ * for a socket that sets SO_REUSEADDR, even while others still have a descriptor of it. */
+void socket_stop_listening(int fd);
+
 /* How much of TCP's sequence the peer has not confirmed yet: bytes, and the end as one more. */
 size_t socket_unsent(int fd);
 

@@ -22,6 +22,9 @@
 /* How long what is still to be logged may take at the end. */
 #define LOG_STOP_MS 1000
 
+/* How long the service manager may take at the start to take the sockets that it keeps. */
+#define STORE_MS 2000
+
 /* Descriptors that no connection gets: for configuration files, name servers, the journal, and what a library opens
  * for a moment. */
 #define RESERVE 32U
@@ -68,7 +71,8 @@ MAIN_ONLY static int load_and_open(struct daemon *d, struct config_errors *error
 	d->listeners = calloc(1, sizeof(*d->listeners));
 	if (!d->listeners)
 		return fail("start", -ENOMEM);
-	failed = listeners_open(d->listeners, d->config, NULL, &d->passed, errors);
+	store_match(&d->store, d->config);
+	failed = listeners_open(d->listeners, d->config, NULL, &d->passed, &d->store.inherited, errors);
 	return failed ? DAEMON_EXIT_FAILED : DAEMON_EXIT_OK;
 }
 
@@ -169,6 +173,9 @@ MAIN_ONLY static int start(struct daemon *d)
 	failed = manager_take_sockets(&d->passed);
 	if (failed)
 		return fail("take the sockets that systemd passed", failed);
+	failed = store_take(&d->store, &d->passed);
+	if (failed)
+		return fail("take the sockets that systemd kept", failed);
 	int code = open_front(d);
 	if (code != DAEMON_EXIT_OK)
 		return code;
@@ -179,6 +186,8 @@ MAIN_ONLY static int start(struct daemon *d)
 	report_listening(d->listeners, NULL);
 	say_unused_sockets(d);
 	housekeeping_start(d);
+	store_start(&d->store, acceptor_timers(d->acceptor));
+	store_keep(&d->store, d->listeners, STORE_MS);
 	struct log_record r;
 	log_begin(&r, LOG_LEVEL_NOTICE, LOG_STARTED);
 	log_field(&r, "USHER_VERSION", "%s", USHER_VERSION);
@@ -186,7 +195,7 @@ MAIN_ONLY static int start(struct daemon *d)
 		   d->config->listener_count == 1 ? "" : "s", pool_workers(d->pool),
 		   pool_workers(d->pool) == 1 ? "" : "s");
 	housekeeping_say_status(d);
-	manager_ready();
+	housekeeping_say_ready(d);
 	return DAEMON_EXIT_OK;
 }
 
@@ -211,6 +220,7 @@ MAIN_ONLY static void release(struct daemon *d)
 	if (d->listeners)
 		listeners_close(d->listeners);
 	free(d->listeners);
+	store_fini(&d->store);
 	manager_free_sockets(&d->passed);
 	d->config = config_unref(d->config);
 	fd_close(&d->signal_fd);

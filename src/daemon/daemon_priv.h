@@ -15,6 +15,7 @@
 #include "daemon/daemon.h"
 #include "daemon/lists.h"
 #include "daemon/reload_request.h"
+#include "daemon/store.h"
 #include "front/acceptor.h"
 #include "front/listener.h"
 #include "worker/handoff.h"
@@ -23,13 +24,14 @@ struct daemon {
 	const struct daemon_options *options; /* borrowed */
 	struct config *config;		      /* ref: the one in effect */
 	struct passed_sockets passed;	      /* owned */
-	struct listener_set *listeners;	      /* owned */
-	struct pool *pool;		      /* owned */
-	struct acceptor *acceptor;	      /* owned */
-	struct certificates *certificates;    /* owned */
-	struct rules *rules;		      /* owned: those of `config` */
-	struct lists *lists;		      /* owned: their files */
-	struct bans *bans;		      /* owned; NULL: none are kept */
+	struct store store;
+	struct listener_set *listeners;	   /* owned */
+	struct pool *pool;		   /* owned */
+	struct acceptor *acceptor;	   /* owned */
+	struct certificates *certificates; /* owned */
+	struct rules *rules;		   /* owned: those of `config` */
+	struct lists *lists;		   /* owned: their files */
+	struct bans *bans;		   /* owned; NULL: none are kept */
 
 	/* signals: noted when they come, acted upon when the turn is over */
 	int signal_fd; /* owned; -1: none */
@@ -41,6 +43,7 @@ struct daemon {
 	/* housekeeping */
 	struct timer status_timer;
 	uint64_t status_connections; /* as STATUS says it */
+	bool ready_unheard;	     /* the manager was too busy for READY */
 	char reload_error[256];	     /* of the last reload, for STATUS; empty: it was fine */
 	bool giving_back;	     /* memory went back to the system, and there is more to come */
 	struct timer watchdog_timer;
@@ -64,6 +67,7 @@ bool drain_run(struct daemon *d) MAIN_ONLY;
 /* housekeeping.c: STATUS, the watchdog, memory. */
 void housekeeping_start(struct daemon *d) MAIN_ONLY;
 void housekeeping_say_status(struct daemon *d) MAIN_ONLY;
+void housekeeping_say_ready(struct daemon *d) MAIN_ONLY;
 void housekeeping_stop(struct daemon *d) MAIN_ONLY;
 
 #endif

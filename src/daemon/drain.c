@@ -67,6 +67,7 @@ bool drain_run(struct daemon *d)
 	d->bans = bans_stop(d->bans);
 	d->certificates = certificates_destroy(d->certificates);
 	lists_stop(d->lists);
+	store_stop(&d->store);
 	listeners_close(d->listeners);
 
 	if (!wait_for_connections(d, clock_now_ms() + d->config->drain_timeout_ms, 1)) {

@@ -23,7 +23,13 @@ void housekeeping_say_status(struct daemon *d)
 		 d->config->listener_count == 1 ? "" : "s", (unsigned long long)d->status_connections,
 		 d->status_connections == 1 ? "" : "s", d->reload_error[0] ? "; the last reload failed: " : "",
 		 d->reload_error);
-	manager_status(status);
+	if (!manager_status(status))
+		d->status_connections = UINT64_MAX; /* not heard: said again when it is due */
+}
+
+void housekeeping_say_ready(struct daemon *d)
+{
+	d->ready_unheard = !manager_ready();
 }
 
 MAIN_ONLY static void give_memory_back(struct daemon *d, uint64_t open)
@@ -42,6 +48,8 @@ MAIN_ONLY static void status_due(struct timer *t, uint64_t now_ms)
 	uint64_t open = pool_open(d->pool);
 	if (open != d->status_connections)
 		housekeeping_say_status(d);
+	if (d->ready_unheard)
+		housekeeping_say_ready(d);
 	give_memory_back(d, open);
 	timer_start(acceptor_timers(d->acceptor), t, now_ms + STATUS_MS);
 }

@@ -38,7 +38,7 @@ MAIN_ONLY static int load_and_open(struct daemon *d, struct prepared *p, struct 
 	if (!failed)
 		failed = rules_failed;
 	if (!failed)
-		failed = listeners_open(p->set, config, d->listeners, &d->passed, errors);
+		failed = listeners_open(p->set, config, d->listeners, &d->passed, NULL, errors);
 	config_unref(config); /* the set and the rules have their own */
 	return failed;
 }
@@ -54,6 +54,7 @@ MAIN_ONLY static bool prepare(struct daemon *d, struct prepared *p, struct confi
 	certificates_discard(d->certificates);
 	/* one that made way for another, and is back, is watched anew; if that fails it was logged */
 	(void)!acceptor_set_listeners(d->acceptor, d->listeners, d->rules);
+	store_keep(&d->store, d->listeners, 0);
 	return false;
 }
 
@@ -101,8 +102,10 @@ MAIN_ONLY static void put_into_effect(struct daemon *d, const struct prepared *p
 	(void)!acceptor_set_listeners(d->acceptor, set, d->rules);
 	reload_enforce(d);
 	report_no_longer_listening(old);
+	store_forget(old);
 	listeners_close(old);
 	free(old);
+	store_keep(&d->store, set, 0);
 
 	config_unref(d->config);
 	d->config = config_ref(set->config);
@@ -127,7 +130,7 @@ void reload_run(struct daemon *d)
 	else
 		refuse(d, errors);
 	housekeeping_say_status(d);
-	manager_ready();
+	housekeeping_say_ready(d);
 	reload_requests_answer(&d->reload_requests, d->reload_error[0] ? d->reload_error : NULL, errors);
 	config_errors_destroy(errors);
 }

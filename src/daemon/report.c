@@ -24,7 +24,8 @@ static void say(const struct listening *l, const struct listener_config *config,
 {
 	struct log_record r;
 	listening_log_begin(&r, l, config, LOG_LEVEL_NOTICE, kind, 0);
-	log_submit(&r, "%s %s (%s%s)", what, l->address, config->name, l->passed ? ", passed by systemd" : "");
+	const char *whose = l->passed ? ", passed by systemd" : l->inherited ? ", kept from before the start" : "";
+	log_submit(&r, "%s %s (%s%s)", what, l->address, config->name, whose);
 }
 
 void report_listening(const struct listener_set *set, const struct listener_set *old)

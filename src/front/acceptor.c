@@ -176,8 +176,8 @@ void acceptor_stop(struct acceptor *a)
 	bool patient = true;
 	for (unsigned i = 0; a->set && i < a->set->count; i++) {
 		struct listening *l = a->set->at[i].socket;
-		/* who waits at a socket that systemd keeps waits for the next start */
-		if (l->passed)
+		/* who waits at a socket that others have too waits for the next start */
+		if (l->passed || l->keeper)
 			acceptor_unwatch(a, l);
 		else
 			acceptor_take_out(l, &patient);

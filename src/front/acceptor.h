@@ -37,7 +37,7 @@ void acceptor_leave(struct acceptor *a, const struct listener_set *next) MAIN_ON
  * sockets. */
 void acceptor_take_out(struct listening *l, bool *patient) MAIN_ONLY;
 
-/* Takes out all sockets: accepts no more. Who waits at one that systemd keeps waits for the next start. */
+/* Takes out all sockets: accepts no more. Who waits at one that was passed, or is kept for the next usherd, waits for it. */
 void acceptor_stop(struct acceptor *a) MAIN_ONLY;
 
 /* One turn of the main loop: waits for at most `wait_ms` (-1: for ever), calls whoever is ready, fires timers. */

@@ -22,6 +22,7 @@ struct opening {
 	struct listener_set *to;
 	struct listener_set *old; /* NULL: none */
 	const struct passed_sockets *passed;
+	struct inherited_sockets *inherited; /* NULL: none */
 	struct config_errors *errors;
 
 	const struct listener_config *listener; /* the one in hand */
@@ -105,6 +106,16 @@ MAIN_ONLY static bool postpone(struct opening *o, int error, uint16_t port)
 	return false;
 }
 
+/* Takes up the socket that an earlier usherd had at this address, or opens one. Returns as listening_open does. */
+MAIN_ONLY static int obtain(struct opening *o, struct listening **to, const char *key, const struct endpoint *e,
+			    const struct netaddr *address, struct text *why)
+{
+	struct inherited_socket *s = inherited_find(o->inherited, address, e->interface, o->listener);
+	if (s)
+		return listening_take_inherited(to, key, s, o->inherited->keeper, o->listener, why);
+	return listening_open(to, key, e, address, o->listener, why);
+}
+
 MAIN_ONLY static int open_one(struct opening *o, const struct endpoint *e, const char *key)
 {
 	int result;
@@ -116,7 +127,7 @@ MAIN_ONLY static int open_one(struct opening *o, const struct endpoint *e, const
 	struct text why;
 	text_init(&why, bytes, sizeof(bytes));
 	struct listening *l;
-	int failed = listening_open(&l, key, e, &e->address, o->listener, &why);
+	int failed = obtain(o, &l, key, e, &e->address, &why);
 	if (postpone(o, failed, netaddr_port(&e->address)))
 		return 0;
 	if (failed) {
@@ -124,15 +135,6 @@ MAIN_ONLY static int open_one(struct opening *o, const struct endpoint *e, const
 		return failed;
 	}
 	return add(o, l, false);
-}
-
-/* "*:PORT": an address of the given family. */
-MAIN_ONLY static void any_address(struct netaddr *to, int family, uint16_t port)
-{
-	memset(to, 0, sizeof(*to));
-	to->u.any.sa_family = (sa_family_t)family;
-	to->length = family == AF_INET ? sizeof(to->u.in4) : sizeof(to->u.in6);
-	netaddr_set_port(to, port);
 }
 
 /* Opens both families at one port. Returns 0, with v6 NULL on a machine without IPv6. */
@@ -144,12 +146,12 @@ MAIN_ONLY static int open_pair(struct opening *o, const struct endpoint *e, char
 	for (int i = 0; i < (wanted ? 1 : PORT_TRIES); i++) {
 		struct netaddr address;
 		text_init(why, why->at, why->size);
-		any_address(&address, AF_INET, wanted);
-		failed = listening_open(&pair[0], keys[0], e, &address, o->listener, why);
+		netaddr_any(&address, AF_INET, wanted);
+		failed = obtain(o, &pair[0], keys[0], e, &address, why);
 		if (failed)
 			return failed;
-		any_address(&address, AF_INET6, wanted ? wanted : listening_port(pair[0]));
-		failed = listening_open(&pair[1], keys[1], e, &address, o->listener, why);
+		netaddr_any(&address, AF_INET6, wanted ? wanted : listening_port(pair[0]));
+		failed = obtain(o, &pair[1], keys[1], e, &address, why);
 		if (!failed)
 			return 0;
 		pair[1] = NULL;
@@ -344,16 +346,21 @@ MAIN_ONLY static void make_way(struct listening *l, bool *patient)
 MAIN_ONLY static void vacate(struct opening *o)
 {
 	bool patient = true;
+	struct listening_keeper *keeper = NULL;
 	for (unsigned i = 0; i < o->old->count; i++) {
 		struct listening *l = o->old->at[i].socket;
 		for (unsigned k = 0; k < o->to->config->listener_count; k++) {
 			const struct listener_config *c = &o->to->config->listeners[k];
 			for (unsigned e = 0; e < c->listen.count; e++)
 				if (c->endpoints[e].kind != ENDPOINT_SYSTEMD &&
-				    is_in_the_way(o, l, netaddr_port(&c->endpoints[e].address)))
+				    is_in_the_way(o, l, netaddr_port(&c->endpoints[e].address))) {
+					keeper = l->keeper ? l->keeper : keeper;
 					make_way(l, &patient);
+				}
 		}
 	}
+	if (keeper)
+		keeper->settle(keeper);
 }
 
 /* The new sockets did not come to be: those that made way for them listen again. */
@@ -375,10 +382,11 @@ MAIN_ONLY static void move_back(struct listener_set *old)
 }
 
 int listeners_open(struct listener_set *to, struct config *config, struct listener_set *old,
-		   const struct passed_sockets *passed, struct config_errors *errors)
+		   const struct passed_sockets *passed, struct inherited_sockets *inherited,
+		   struct config_errors *errors)
 {
 	struct listener_set fresh = {.config = config_ref(config)};
-	struct opening o = {.to = &fresh, .old = old, .passed = passed, .errors = errors};
+	struct opening o = {.to = &fresh, .old = old, .passed = passed, .inherited = inherited, .errors = errors};
 	int failed = open_all(&o);
 	if (!failed && o.postponed > 0) {
 		vacate(&o);

@@ -14,6 +14,7 @@
 #include "base/must.h"
 #include "base/socket.h"
 #include "config/socket_options.h"
+#include "front/inherited.h"
 #include "report/log.h"
 
 void listening_log_fields(struct log_record *r, const struct listening *l, const struct listener_config *config,
@@ -29,7 +30,7 @@ struct listening *listening_destroy(struct listening *l)
 	if (!l)
 		return NULL;
 	if (!l->passed) {
-		if (l->path && unix_path_is(l->path, &l->path_id) && unlink(l->path) < 0)
+		if (l->path && !l->keeper && unix_path_is(l->path, &l->path_id) && unlink(l->path) < 0)
 			log_write_errno(LOG_LEVEL_NOTICE, LOG_GENERAL, errno,
 					"remove %s: %s; the next start replaces it", l->path, strerror(errno));
 		fd_close(&l->fd);
@@ -174,6 +175,7 @@ int listening_open(struct listening **to, const char *key, const struct endpoint
 	int failed = -ENOMEM;
 	if (l) {
 		memcpy(l->interface, e->interface, sizeof(l->interface));
+		l->any_port = address->u.any.sa_family != AF_UNIX && netaddr_port(&e->address) == 0;
 		failed = open_socket(l, address, config, why);
 	}
 	if (!failed)
@@ -187,11 +189,22 @@ int listening_open(struct listening **to, const char *key, const struct endpoint
 	return failed;
 }
 
+void listening_let_go(struct listening *l)
+{
+	if (!l->keeper)
+		return;
+	/* the copy would take connections that nobody accepts, for as long as there is one */
+	socket_stop_listening(l->fd);
+	l->keeper->let_go(l->keeper, l);
+	l->keeper = NULL;
+}
+
 void listening_vacate(struct listening *l)
 {
 	l->vacated.length = sizeof(l->vacated.u);
 	/* it cannot fail for a socket that listens */
 	must(getsockname(l->fd, &l->vacated.u.any, &l->vacated.length) == 0);
+	listening_let_go(l);
 	fd_close(&l->fd);
 }
 
@@ -261,6 +274,50 @@ int listening_take_passed(struct listening **to, const char *key, int fd, const 
 	}
 	if (why->length == 0)
 		text_add(why, strerror(-failed));
+	listening_destroy(l);
+	return failed;
+}
+
+/* Makes it what a new one would be. */
+MAIN_ONLY static int renew(struct listening *l, const struct listener_config *config, struct text *why)
+{
+	int failed = fd_set_nonblock(l->fd);
+	if (!failed && l->is_tcp)
+		failed = socket_set_int(l->fd, SOL_SOCKET, SO_REUSEADDR, config->reuse_address);
+	if (!failed)
+		failed = listening_apply(l, config, why);
+	if (!failed && l->path)
+		failed = unix_path_set_owner(l->path, &l->path_id, &config->unix_socket, why);
+	return failed;
+}
+
+int listening_take_inherited(struct listening **to, const char *key, struct inherited_socket *s,
+			     struct listening_keeper *keeper, const struct listener_config *config, struct text *why)
+{
+	struct listening *l = listening_create(key);
+	int failed = -ENOMEM;
+	if (l) {
+		l->fd = fd_take(&s->fd);
+		l->keeper = keeper;
+		l->inherited = true;
+		l->is_tcp = s->address.u.any.sa_family != AF_UNIX;
+		memcpy(l->interface, s->interface, sizeof(l->interface));
+		failed = 0;
+		if (!l->is_tcp && s->address.u.local.sun_path[0]) {
+			l->path = strdup(s->address.u.local.sun_path);
+			l->path_id = s->path_id;
+			failed = l->path ? 0 : -ENOMEM;
+		}
+	}
+	if (!failed)
+		failed = renew(l, config, why);
+	if (!failed)
+		failed = fill_address(l);
+	if (!failed) {
+		*to = l;
+		return 0;
+	}
+	explain(why, failed, &s->address);
 	listening_destroy(l);
 	return failed;
 }

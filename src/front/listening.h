@@ -18,6 +18,17 @@
 #include "tls/set.h"
 
 struct acceptor;
+struct inherited_socket;
+struct listening;
+
+/* Who keeps copies of listening sockets for the next usherd. Thread: main. */
+struct listening_keeper {
+	/* Forgets its copy, which may last until `settle`. */
+	void (*let_go)(struct listening_keeper *k, struct listening *l);
+
+	/* Waits, for a moment at most, until no copy is left of what it was told to forget. */
+	void (*settle)(struct listening_keeper *k);
+};
 
 struct listening {
 	struct watch watch;	   /* the acceptor's */
@@ -28,11 +39,14 @@ struct listening {
 	char *address;		   /* owned: where it really listens, as text: with the port that the kernel chose */
 	int fd;			   /* owned, unless passed; -1: vacated */
 	bool is_tcp;
-	bool passed; /* by systemd, which keeps it: never closed or unlinked */
-	char *path;  /* owned: the UNIX socket's file, to be removed; NULL: none */
+	bool any_port;	/* "any free port": another one at the next start */
+	bool inherited; /* from an earlier usherd */
+	bool passed;	/* by systemd, which keeps it: never closed or unlinked */
+	char *path;	/* owned: the UNIX socket's file, to be removed; NULL: none */
 	struct unix_path_id path_id;
-	char interface[IF_NAMESIZE]; /* bound to this one; empty: none */
-	struct netaddr vacated;	     /* where it listened, after listening_vacate */
+	char interface[IF_NAMESIZE];	 /* bound to this one; empty: none */
+	struct listening_keeper *keeper; /* borrowed: has a copy for the next usherd; NULL: nobody has */
+	struct netaddr vacated;		 /* where it listened, after listening_vacate */
 
 	const struct listener_config *config; /* borrowed from the set's snapshot; NULL until it is committed */
 	struct account *account;	      /* ref; likewise */
@@ -48,6 +62,15 @@ int listening_open(struct listening **to, const char *key, const struct endpoint
 int listening_take_passed(struct listening **to, const char *key, int fd, const struct listener_config *config,
 			  struct text *why) MUST_CHECK MAIN_ONLY;
 
+/* Takes up a socket of an earlier usherd, of which `keeper` has a copy. Returns as above. */
+int listening_take_inherited(struct listening **to, const char *key, struct inherited_socket *s,
+			     struct listening_keeper *keeper, const struct listener_config *config,
+			     struct text *why) MUST_CHECK MAIN_ONLY;
+
+/* It is not for the next usherd: its keeper forgets it, and who connects from here on is refused. Harmless for one that
+ * has no keeper. */
+void listening_let_go(struct listening *l) MAIN_ONLY;
+
 /* Sets what a reload may change; accepted sockets inherit it. Returns 0, or -errno with *why. */
 int listening_apply(const struct listening *l, const struct listener_config *config,
 		    struct text *why) MUST_CHECK MAIN_ONLY;
@@ -61,7 +84,8 @@ int listening_return(struct listening *l, const struct listener_config *config, 
 /* The port it listens on, in host order; 0: none. */
 uint16_t listening_port(const struct listening *l) MAIN_ONLY;
 
-/* Closes it and removes its file if that is still its own. Returns NULL; accepts NULL. */
+/* Closes it and removes its file if that is still its own; not the file if a keeper has the socket, which is for the next
+ * usherd. Returns NULL; accepts NULL. */
 struct listening *listening_destroy(struct listening *l) MAIN_ONLY;
 
 /* Begins a record about a socket: with USHER_LISTENER, USHER_ADDRESS and, if `error` is not 0, ERRNO. */

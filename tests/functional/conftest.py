@@ -154,6 +154,14 @@ def notify(folder):
 
 
 @pytest.fixture
+def manager(folder):
+    """systemd, as far as its descriptor store goes."""
+    own = servers.Manager(os.path.join(folder, "manager"))
+    yield own
+    own.stop()
+
+
+@pytest.fixture
 def network():
     """A network with as many addresses as a test likes. Needs root, and `ip`."""
     import network as networks  # pylint: disable=import-outside-toplevel

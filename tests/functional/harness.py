@@ -21,7 +21,7 @@ SLOW = 5 if SANITIZER else 1
 TIMEOUT = 15 * SLOW
 
 LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (\w+) +(.*)$")
-LISTENING = re.compile(r"^listening on (\S+) \((.+?)(, passed by systemd)?\)$")
+LISTENING = re.compile(r"^listening on (\S+) \((.+?)(, passed by systemd|, kept from before the start)?\)$")
 CLOSED = re.compile(
     r"^(?P<listener>\S+): (?P<peer>.+) closed after (?P<duration>.+?), (?P<bytes_in>[\d.]+ \w+) in, "
     r"(?P<bytes_out>[\d.]+ \w+) out(?P<sides>.*) \((?P<reason>\w+)\)$"
@@ -505,7 +505,7 @@ class Usherd:
         wait_until(lambda: self.fds() <= count, lambda: f"{count} descriptors; there are {self.fds()}")
 
 
-def run(*args, text=None, folder=None, timeout=TIMEOUT * 2, env=None, wrapper=()):
+def run(*args, text=None, folder=None, timeout=TIMEOUT * 2, env=None, wrapper=(), pass_fds=()):
     """Runs the daemon to its end: (exit code, stdout, stderr)."""
     if text is not None:
         path = pathlib.Path(folder) / "usherd.conf"
@@ -514,7 +514,7 @@ def run(*args, text=None, folder=None, timeout=TIMEOUT * 2, env=None, wrapper=()
     command = [*wrapper, *(["setarch", "-R"] if SANITIZER == "thread" else []), USHERD, *args]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, cwd=folder,
-        env={**os.environ, **(env or {})}, check=False,
+        env={**os.environ, **(env or {})}, pass_fds=pass_fds, check=False,
     )
     out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     assert not SANITIZER_REPORT.search(err), err

@@ -363,6 +363,96 @@ class NotifySocket:
         self.sock.close()
 
 
+ACTIVATE = """
+import os, sys
+names, fds = sys.argv[1], [int(fd) for fd in sys.argv[2].split(",")]
+base = 3 + len(fds) + max(fds)
+high = [os.dup2(fd, base + i) for i, fd in enumerate(fds)]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i, inheritable=True)
+    os.close(fd)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
+os.closerange(3 + len(fds), base)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
+def activation(passed, inner=()):
+    """How a daemon is started as systemd does it, with (name, descriptor) pairs; `inner` is a command before it."""
+    fds = [fd for _, fd in passed]
+    if not fds:
+        return {"wrapper": list(inner), "pass_fds": ()}
+    wrapper = ["/usr/bin/python3", "-c", ACTIVATE, ":".join(name for name, _ in passed), ",".join(map(str, fds)), *inner]
+    return {"wrapper": wrapper, "pass_fds": fds}
+
+
+class Manager(NotifySocket):
+    """systemd with its descriptor store: manager.start_options() of the next start has what it keeps."""
+
+    def __init__(self, path, size=1024):
+        self.size = size
+        self.store = []  # (name, descriptor)
+        self.polled = []  # names of those that it was to watch
+        self.running = threading.Event()
+        self.running.set()
+        super().__init__(path)
+
+    def _read(self):
+        while True:
+            self.running.wait()
+            data, fds, _, _ = socket.recv_fds(self.sock, 8192, 64)
+            if data == b"stop":
+                return
+            message = dict(line.split("=", 1) for line in data.decode().splitlines() if "=" in line)
+            with self.changed:
+                self._obey(message, fds)
+                self.messages.append(message)
+                self.changed.notify_all()
+
+    def _obey(self, message, fds):
+        name = message.get("FDNAME", "stored")
+        assert len(name) <= 255 and ":" not in name and name.isprintable() and name.isascii()
+        if message.get("FDSTORE") == "1":
+            known = {os.fstat(fd).st_ino for _, fd in self.store}
+            while fds and len(self.store) < self.size:
+                fd = fds.pop()
+                if os.fstat(fd).st_ino in known:
+                    os.close(fd)
+                    continue
+                self.store.append((name, fd))
+                if message.get("FDPOLL") != "0":
+                    self.polled.append(name)
+        if message.get("FDSTOREREMOVE") == "1":
+            for _, fd in [pair for pair in self.store if pair[0] == name]:
+                os.close(fd)
+            self.store = [pair for pair in self.store if pair[0] != name]
+        # what there is no room for; of BARRIER=1 this is the answer
+        for fd in fds:
+            os.close(fd)
+
+    def wait_stored(self, count):
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.store) == count, 30), (count, self.store, self.messages[-20:])
+
+    def sockets(self):
+        """What is stored, as Python's sockets."""
+        with self.changed:
+            return [socket.socket(fileno=os.dup(fd)) for _, fd in self.store]
+
+    def start_options(self, passed=(), inner=(), env=None):
+        """With sockets of socket units, (name, socket), before those of the store."""
+        with self.changed:
+            pairs = [(name, sock.fileno()) for name, sock in passed] + self.store
+        env = {"NOTIFY_SOCKET": self.path, "FDSTORE": str(self.size), **(env or {})}
+        return {**activation(pairs, inner), "env": env}
+
+    def stop(self):
+        self.running.set()
+        super().stop()
+        for _, fd in self.store:
+            os.close(fd)
+
+
 class Journal:
     """A journal in a private /run, for a daemon whose stderr is the journal's stream. Only root can have one."""
 

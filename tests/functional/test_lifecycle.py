@@ -227,24 +227,10 @@ def test_the_normal_build_has_no_hooks(usherd, folder):
 
 # ---- sockets that systemd passes
 
-ACTIVATE = """
-import os, sys
-names, fds = sys.argv[1], [int(fd) for fd in sys.argv[2].split(",")]
-high = [os.dup2(fd, 500 + i) for i, fd in enumerate(fds)]
-for i, fd in enumerate(high):
-    os.dup2(fd, 3 + i, inheritable=True)
-    os.close(fd)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
-os.closerange(3 + len(fds), 500)
-os.execvp(sys.argv[3], sys.argv[3:])
-"""
-
-
 def activated(usherd, listeners, passed, inner=(), top=None, **options):
     """Starts the daemon as systemd does, with (name, socket) pairs; `inner` is a command before it."""
-    fds = [sock.fileno() for _, sock in passed]
-    wrapper = ["/usr/bin/python3", "-c", ACTIVATE, ":".join(name for name, _ in passed), ",".join(map(str, fds)), *inner]
-    return usherd(listeners, start_options={"wrapper": wrapper, "pass_fds": fds, **options}, **(top or {}))
+    start_options = servers.activation([(name, sock.fileno()) for name, sock in passed], inner)
+    return usherd(listeners, start_options={**start_options, **options}, **(top or {}))
 
 
 def listening(family=socket.AF_INET, address=("127.0.0.1", 0)):

@@ -74,7 +74,7 @@ static int use(struct listener_set *to, struct listener_set *old, const char *li
 	ck_assert_int_eq(config_load_text("test", text, strlen(text), service_groups(), &config, errors), 0);
 	int failed = certificates_prepare(certificates, config, errors);
 	if (!failed) {
-		ck_assert_int_eq(listeners_open(to, config, old, &none, errors), 0);
+		ck_assert_int_eq(listeners_open(to, config, old, &none, NULL, errors), 0);
 		listeners_commit(to, old ? old : to);
 		certificates_commit(certificates, to, now_ms);
 	}

@@ -53,7 +53,7 @@ static struct config *load(const char *listeners)
 static int open_set(struct listener_set *to, struct listener_set *old, const char *listeners)
 {
 	struct config *config = load(listeners);
-	int failed = listeners_open(to, config, old, &none, errors);
+	int failed = listeners_open(to, config, old, &none, NULL, errors);
 	config_unref(config);
 	return failed;
 }
@@ -334,7 +334,7 @@ START_TEST(passed_sockets_are_found_by_name_and_never_closed)
 		at[i].fd = donor.at[i].socket->fd;
 	struct config *config = load("a: { listen = \"systemd:web\"; echo: {}; };");
 	struct listener_set set;
-	ck_assert_int_eq(listeners_open(&set, config, NULL, &passed, errors), 0);
+	ck_assert_int_eq(listeners_open(&set, config, NULL, &passed, NULL, errors), 0);
 	listeners_commit(&set, &set);
 	ck_assert_uint_eq(set.count, 2);
 	ck_assert(set.at[0].socket->passed && set.at[0].socket->is_tcp);
@@ -344,7 +344,7 @@ START_TEST(passed_sockets_are_found_by_name_and_never_closed)
 	ck_assert_int_ge(socket_take_error(at[0].fd), 0);
 
 	config = load("a: { listen = \"systemd:nothing\"; echo: {}; };");
-	ck_assert_int_eq(listeners_open(&set, config, NULL, &passed, errors), -EINVAL);
+	ck_assert_int_eq(listeners_open(&set, config, NULL, &passed, NULL, errors), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(config_errors_line(errors, 0), "set FileDescriptorName=nothing"));
 	ck_assert_ptr_nonnull(strstr(config_errors_line(errors, 0), "it passed: web other web"));
 	config_unref(config);
@@ -360,7 +360,7 @@ START_TEST(a_passed_socket_that_does_not_fit_is_an_error)
 	struct passed_sockets passed = {.at = at, .count = 1};
 	struct config *config = load("a: { listen = \"systemd:web\"; echo: {}; };");
 	struct listener_set set;
-	ck_assert_int_eq(listeners_open(&set, config, NULL, &passed, errors), -EINVAL);
+	ck_assert_int_eq(listeners_open(&set, config, NULL, &passed, NULL, errors), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(config_errors_line(errors, 0), "use Accept=no"));
 	config_unref(config);
 	close(pair[0]);
