@@ -9,12 +9,20 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "daemon/aside.h"
 #include "report/log.h"
 
 /* From the end of one saving to the begin of the next. */
 #define SAVE_MS 10000
 
-/* What is done in one turn of the loop: bans that are written, and sources that are looked at for them. */
+/* How often is looked whether the disk answers, and whether the wall clock was set; by how much, at the least. */
+#define LOOK_MS 5000
+#define CLOCK_STEP_MS 2000
+
+/* For how long a stop waits for the disk. */
+#define STOP_MS 15000
+
+/* What is done in one turn of the loop: bans that are gathered, and sources that are looked at for them. */
 #define BANS_A_TURN 256U
 #define SOURCES_A_TURN 16384U
 #define SOURCES_A_LOOK 64U
@@ -128,24 +136,38 @@ static void say_restored(const char *path, int failed, const struct bans_loaded 
 	log_submit(&r, "%u ban%s restored from %s%s", restored, restored == 1 ? "" : "s", path, rest.at);
 }
 
-/* Saving. */
+/* Saving: main gathers the bans, some in each turn of its loop, and a thread writes them. */
+
+/* What the thread has. */
+struct save {
+	struct ban_draft *draft; /* owned */
+	int failed;		 /* of ban_file_write, when it is over */
+	char path[];
+};
 
 struct bans {
 	char *path;			/* owned */
 	const struct listener_set *set; /* borrowed */
 	struct sources *sources;	/* borrowed */
+	struct poller *poller;		/* borrowed */
 	struct timer_wheel *timers;	/* borrowed */
 	struct timer due;
-	uint64_t next_ms; /* not before */
-	bool changed;	  /* since what is being saved was begun */
-	bool unsynced;	  /* saved, but the disk may not have it */
-	bool said;	  /* that saving fails */
+	struct timer look;
+	uint64_t next_ms;  /* not before */
+	bool changed;	   /* since what is being saved was begun */
+	bool unsaved;	   /* what was begun last is not in the file */
+	bool said;	   /* that saving fails */
+	uint64_t ahead_ms; /* by how much the wall clock was ahead of the monotonic one then, modulo 2^64 */
 
-	struct ban_file_writer *writer; /* owned; NULL: nothing is being saved */
-	unsigned from;			/* where it goes on */
-	unsigned written;		/* in this turn */
-	uint64_t wall_ms;		/* of this turn */
+	struct ban_draft *draft; /* owned; NULL: nothing is being gathered */
+	unsigned from;		 /* where it goes on */
+	unsigned gathered;	 /* in this turn */
+	uint64_t wall_ms;	 /* of this turn */
 	const struct listener_entry *last;
+
+	struct aside *writing; /* owned; NULL: nothing is being written */
+	struct save *save;     /* shared with it */
+	struct watch told;
 };
 
 /* NULL: it is listened at no more. */
@@ -162,24 +184,37 @@ static const char *name_of(struct bans *b, uint16_t scope)
 	return NULL;
 }
 
-static void save_one(void *arg, const struct source_key *key, uint64_t left_ms, unsigned count)
+static void gather_one(void *arg, const struct source_key *key, uint64_t left_ms, unsigned count)
 {
 	struct bans *b = arg;
 	const char *listener = key->scope ? name_of(b, key->scope) : NULL;
 	if (key->scope && !listener)
 		return;
 	/* what does not fit into the largest of files is left out */
-	(void)ban_file_save(b->writer, listener, key, b->wall_ms + left_ms, count);
-	b->written++;
+	(void)ban_draft_add(b->draft, listener, key, b->wall_ms + left_ms, count);
+	b->gathered++;
 }
 
-/* Writes some more. Returns whether there is still more. */
-MAIN_ONLY static bool save_some(struct bans *b, uint64_t now_ms)
+MAIN_ONLY static int gather_begin(struct bans *b, uint64_t now_ms)
 {
-	b->written = 0;
+	b->draft = ban_draft_create(clock_wall_ms());
+	if (!b->draft)
+		return -ENOMEM;
+	b->changed = false;
+	b->unsaved = true;
+	b->ahead_ms = clock_wall_ms() - now_ms;
+	b->from = 0;
+	b->last = NULL;
+	return 0;
+}
+
+/* Gathers some more. Returns whether there is still more. */
+MAIN_ONLY static bool gather_some(struct bans *b, uint64_t now_ms)
+{
+	b->gathered = 0;
 	b->wall_ms = clock_wall_ms();
-	for (unsigned looked = 0; looked < SOURCES_A_TURN && b->written < BANS_A_TURN; looked += SOURCES_A_LOOK) {
-		b->from = sources_bans(b->sources, b->from, SOURCES_A_LOOK, now_ms, save_one, b);
+	for (unsigned looked = 0; looked < SOURCES_A_TURN && b->gathered < BANS_A_TURN; looked += SOURCES_A_LOOK) {
+		b->from = sources_bans(b->sources, b->from, SOURCES_A_LOOK, now_ms, gather_one, b);
 		if (b->from == 0)
 			return false;
 	}
@@ -200,37 +235,102 @@ static void say_unsaved(struct bans *b, int failed)
 	b->said = true;
 }
 
-static int save_begin(struct bans *b)
+static void save_run(struct aside *a, void *arg)
 {
-	b->changed = false;
-	b->from = 0;
-	b->last = NULL;
-	return ban_file_save_begin(&b->writer, b->path, clock_wall_ms());
+	struct save *save = arg;
+	aside_touch(a, save->path);
+	save->failed = ban_file_write(save->draft, save->path);
 }
 
-static int save_end(struct bans *b, bool sync)
+static void save_release(void *arg)
 {
-	int failed = ban_file_save_end(b->writer, sync);
-	b->writer = NULL;
-	b->unsynced = !sync;
-	return failed;
+	struct save *save = arg;
+	ban_draft_destroy(save->draft);
+	free(save);
+}
+
+static const struct aside_work save_work = {.name = "usherd-bans", .run = save_run, .release = save_release};
+
+/* What was gathered goes to a thread. */
+MAIN_ONLY static int write_begin(struct bans *b)
+{
+	size_t n = strlen(b->path) + 1;
+	struct save *save = calloc(1, sizeof(*save) + n);
+	if (!save)
+		return -ENOMEM;
+	memcpy(save->path, b->path, n);
+	save->draft = b->draft;
+	int failed = aside_start(&b->writing, &save_work, save, b->poller, &b->told);
+	if (failed) {
+		free(save);
+		return failed;
+	}
+	b->draft = NULL;
+	b->save = save;
+	return 0;
+}
+
+MAIN_ONLY static void say_slow(struct bans *b, uint64_t now_ms)
+{
+	struct aside_slow slow;
+	char bytes[48];
+	struct text time;
+	enum aside_news news = b->writing ? aside_look(b->writing, now_ms, &slow) : ASIDE_NO_NEWS;
+	if (news == ASIDE_NO_NEWS)
+		return;
+	text_init(&time, bytes, sizeof(bytes));
+	text_add_duration_ms(&time, slow.ms);
+	if (news == ASIDE_IS_SLOW)
+		log_write(LOG_LEVEL_WARNING, LOG_BANS_UNSAVED,
+			  "save bans to %s: the disk has not answered for %s: until it does, those that are not there "
+			  "end with usherd",
+			  b->path, time.at);
+	else
+		log_write(LOG_LEVEL_NOTICE, LOG_BANS_UNSAVED, "save bans to %s: the disk has answered, after %s",
+			  b->path, time.at);
+}
+
+/* The thread has written, or failed. */
+MAIN_ONLY static void write_end(struct bans *b, uint64_t now_ms)
+{
+	say_slow(b, now_ms);
+	int failed = b->save->failed;
+	b->writing = aside_end(b->writing);
+	b->save = NULL;
+	b->unsaved = failed != 0;
+	if (failed)
+		say_unsaved(b, failed);
+	else
+		b->said = false;
+	b->next_ms = now_ms + SAVE_MS;
+}
+
+MAIN_ONLY static void written(struct watch *w, unsigned events UNUSED)
+{
+	struct bans *b = CONTAINER_OF(w, struct bans, told);
+	if (!b->writing || !aside_is_over(b->writing))
+		return;
+	write_end(b, clock_now_ms());
+	if (b->changed)
+		timer_start(b->timers, &b->due, b->next_ms);
 }
 
 MAIN_ONLY static void save_due(struct timer *t, uint64_t now_ms)
 {
 	struct bans *b = CONTAINER_OF(t, struct bans, due);
-	int failed = b->writer ? 0 : save_begin(b);
-	if (!failed && save_some(b, now_ms)) {
+	if (b->writing)
+		return; /* its end sees to what has changed */
+	int failed = b->draft ? 0 : gather_begin(b, now_ms);
+	if (!failed && gather_some(b, now_ms)) {
 		timer_start(b->timers, &b->due, now_ms + TIMER_TICK_MS);
 		return;
 	}
 	if (!failed)
-		failed = save_end(b, false);
-	if (failed)
-		say_unsaved(b, failed);
-	else
-		b->said = false;
-	b->unsynced = b->unsynced || failed;
+		failed = write_begin(b);
+	if (!failed)
+		return;
+	b->draft = ban_draft_destroy(b->draft);
+	say_unsaved(b, failed);
 	b->next_ms = now_ms + SAVE_MS;
 	if (b->changed)
 		timer_start(b->timers, &b->due, b->next_ms);
@@ -242,8 +342,24 @@ void bans_changed(void *bans)
 	if (!b)
 		return;
 	b->changed = true;
-	if (!timer_runs(&b->due))
+	if (!timer_runs(&b->due) && !b->writing)
 		timer_start(b->timers, &b->due, b->next_ms);
+}
+
+/* The wall clock is not where it was when the bans were saved that are in the file: it was set, or the machine slept. */
+MAIN_ONLY static bool clock_was_set(const struct bans *b, uint64_t now_ms)
+{
+	int64_t step_ms = (int64_t)(clock_wall_ms() - now_ms - b->ahead_ms);
+	return step_ms > CLOCK_STEP_MS || step_ms < -CLOCK_STEP_MS;
+}
+
+MAIN_ONLY static void look_due(struct timer *t, uint64_t now_ms)
+{
+	struct bans *b = CONTAINER_OF(t, struct bans, look);
+	say_slow(b, now_ms);
+	if (!b->draft && sources_ban_count(b->sources) > 0 && clock_was_set(b, now_ms))
+		bans_changed(b);
+	timer_start(b->timers, t, now_ms + LOOK_MS);
 }
 
 void bans_set(struct bans *b, const struct listener_set *set)
@@ -266,7 +382,7 @@ static void try_folder(struct bans *b)
 }
 
 MAIN_ONLY static struct bans *create(const char *path, const struct listener_set *set, struct sources *sources,
-				     struct timer_wheel *timers)
+				     struct poller *poller, struct timer_wheel *timers)
 {
 	struct bans *b = calloc(1, sizeof(*b));
 	if (!b)
@@ -274,8 +390,12 @@ MAIN_ONLY static struct bans *create(const char *path, const struct listener_set
 	b->path = strdup(path);
 	b->set = set;
 	b->sources = sources;
+	b->poller = poller;
 	b->timers = timers;
+	b->told.ready = written;
+	b->ahead_ms = clock_wall_ms() - clock_now_ms();
 	timer_init(&b->due, save_due);
+	timer_init(&b->look, look_due);
 	if (b->path)
 		return b;
 	free(b);
@@ -283,7 +403,7 @@ MAIN_ONLY static struct bans *create(const char *path, const struct listener_set
 }
 
 struct bans *bans_start(const struct config *config, const struct listener_set *set, struct sources *sources,
-			struct timer_wheel *timers)
+			struct poller *poller, struct timer_wheel *timers)
 {
 	char bytes[PATH_MAX];
 	struct text path;
@@ -294,7 +414,7 @@ struct bans *bans_start(const struct config *config, const struct listener_set *
 			  "bans end with usherd: neither state_directory nor systemd's StateDirectory= is set");
 		return NULL;
 	}
-	struct bans *b = create(path.at, set, sources, timers);
+	struct bans *b = create(path.at, set, sources, poller, timers);
 	if (!b) {
 		log_write(LOG_LEVEL_WARNING, LOG_BANS_UNSAVED, "bans end with usherd: %s", strerror(ENOMEM));
 		return NULL;
@@ -306,32 +426,54 @@ struct bans *bans_start(const struct config *config, const struct listener_set *
 		say_restored(b->path, failed, &loaded);
 	if (bans_are_possible(config))
 		try_folder(b);
+	timer_start(timers, &b->look, clock_now_ms() + LOOK_MS);
 	return b;
 }
 
-/* All in one go: nobody is waited for any more. */
-MAIN_ONLY static void save_now(struct bans *b)
+/* Waits for what is being written, until a time. Returns false when that does not come to an end. */
+MAIN_ONLY static bool wait_for_write(struct bans *b, uint64_t until_ms)
 {
-	b->writer = ban_file_save_abort(b->writer);
-	int failed = save_begin(b);
-	if (!failed) {
-		while (save_some(b, clock_now_ms()))
-			;
-		failed = save_end(b, true);
-	}
-	if (failed) {
-		b->said = false;
-		say_unsaved(b, failed);
-	}
+	uint64_t now_ms = clock_now_ms();
+	if (!b->writing)
+		return true;
+	if (!aside_wait(b->writing, until_ms > now_ms ? (int)(until_ms - now_ms) : 0))
+		return false;
+	write_end(b, clock_now_ms());
+	return true;
+}
+
+/* All in one go: nobody is waited for any more. */
+MAIN_ONLY static bool save_now(struct bans *b, uint64_t until_ms)
+{
+	b->draft = ban_draft_destroy(b->draft);
+	b->said = false;
+	int failed = gather_begin(b, clock_now_ms());
+	while (!failed && gather_some(b, clock_now_ms()))
+		;
+	if (!failed)
+		failed = write_begin(b);
+	if (!failed)
+		return wait_for_write(b, until_ms);
+	say_unsaved(b, failed);
+	return true;
 }
 
 struct bans *bans_stop(struct bans *b)
 {
 	if (!b)
 		return NULL;
-	if (b->changed || b->writer || b->unsynced)
-		save_now(b);
+	uint64_t until_ms = clock_now_ms() + STOP_MS;
+	bool answers = wait_for_write(b, until_ms);
+	/* who is banned still is written down by the clock of this moment, whatever it was set to since */
+	if (answers && (b->changed || b->draft || b->unsaved || sources_ban_count(b->sources) > 0))
+		answers = save_now(b, until_ms);
+	if (!answers)
+		log_write(LOG_LEVEL_WARNING, LOG_BANS_UNSAVED,
+			  "save bans to %s: the disk does not answer: those that are not there end here", b->path);
+	b->writing = aside_end(b->writing);
 	timer_stop(&b->due);
+	timer_stop(&b->look);
+	ban_draft_destroy(b->draft);
 	free(b->path);
 	free(b);
 	return NULL;

@@ -2,13 +2,15 @@
 /* Bans outlive a restart: they are restored from a file at the start, and saved to it when they change and at the end.
  *
  * While usherd runs a change is in the file within SAVE_MS (bans.c), or twice that, or later where there are so many that
- * writing them takes longer: each turn of the loop writes some. Thread: main. */
+ * gathering them takes longer, or the disk does: each turn of the loop gathers some, and a thread writes them all. So is the
+ * wall clock's being set, which their ends are written by. Thread: main. */
 #ifndef DAEMON_BANS_H
 #define DAEMON_BANS_H
 
 #include <stdbool.h>
 
 #include "base/attr.h"
+#include "base/poller.h"
 #include "base/role.h"
 #include "base/text.h"
 #include "base/timer.h"
@@ -38,7 +40,7 @@ struct bans;
 /* Restores what was saved, and says so. `set` is borrowed until bans_set or bans_stop, the others until that. Returns NULL
  * where none are kept, or without memory; that was said. */
 struct bans *bans_start(const struct config *config, const struct listener_set *set, struct sources *sources,
-			struct timer_wheel *timers) MAIN_ONLY;
+			struct poller *poller, struct timer_wheel *timers) MAIN_ONLY;
 
 /* Listeners by another configuration. Accepts NULL for `b`. */
 void bans_set(struct bans *b, const struct listener_set *set) MAIN_ONLY;
@@ -46,7 +48,7 @@ void bans_set(struct bans *b, const struct listener_set *set) MAIN_ONLY;
 /* A ban has begun or ended: they are saved soon. `bans` is a struct bans *, or NULL. */
 void bans_changed(void *bans) MAIN_ONLY;
 
-/* Saves what has changed, waits until the disk has it, and ends. Returns NULL; accepts NULL. */
+/* Saves what there is, waits until the disk has it, but not for ever, and ends. Returns NULL; accepts NULL. */
 struct bans *bans_stop(struct bans *b) MAIN_ONLY;
 
 #endif

@@ -152,7 +152,8 @@ MAIN_ONLY static int start_threads(struct daemon *d)
 	lists_commit(d->lists, d->rules, clock_now_ms());
 	lists_say_unreadable(d->lists);
 	struct door *door = acceptor_door(d->acceptor);
-	d->bans = bans_start(d->config, d->listeners, door_sources(door), acceptor_timers(d->acceptor));
+	d->bans = bans_start(d->config, d->listeners, door_sources(door), acceptor_poller(d->acceptor),
+			     acceptor_timers(d->acceptor));
 	door_on_bans(door, bans_changed, d->bans);
 	failed = acceptor_set_listeners(d->acceptor, d->listeners, d->rules);
 	return failed ? fail("watch the listening sockets", failed) : DAEMON_EXIT_OK;

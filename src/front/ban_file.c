@@ -215,100 +215,99 @@ int ban_file_load(const char *path, const struct ban_file_use *use, uint64_t wal
 
 /* ---- writing ---- */
 
-struct ban_file_writer {
-	int fd;		/* owned */
-	char *path;	/* owned */
-	char *new_path; /* owned */
-	size_t bytes;	/* written and in the block */
-	unsigned lines;
-	int failed;
+struct block {
+	struct block *next;
 	size_t filled;
-	char block[BLOCK_BYTES];
+	char bytes[BLOCK_BYTES];
 };
 
-static struct ban_file_writer *writer_free(struct ban_file_writer *w)
-{
-	fd_close(&w->fd);
-	free(w->path);
-	free(w->new_path);
-	free(w);
-	return NULL;
-}
+struct ban_draft {
+	struct block *first; /* owned; each owns the next */
+	struct block *last;
+	size_t bytes;
+	unsigned lines;
+	int failed;
+};
 
-static void flush_block(struct ban_file_writer *w)
+static void add(struct ban_draft *d, const struct text *t)
 {
-	for (size_t at = 0; at < w->filled && w->failed == 0;) {
-		ssize_t n = write(w->fd, w->block + at, w->filled - at);
-		if (n > 0)
-			at += (size_t)n;
-		else if (n == 0)
-			w->failed = -EIO;
-		else if (errno != EINTR)
-			w->failed = -errno;
+	struct block *b = d->last;
+	if (!b || b->filled + t->length > sizeof(b->bytes)) {
+		b = malloc(sizeof(*b));
+		if (!b) {
+			d->failed = -ENOMEM;
+			return;
+		}
+		b->next = NULL;
+		b->filled = 0;
+		if (d->last)
+			d->last->next = b;
+		else
+			d->first = b;
+		d->last = b;
 	}
-	w->filled = 0;
+	memcpy(b->bytes + b->filled, t->at, t->length);
+	b->filled += t->length;
+	d->bytes += t->length;
 }
 
-static void add(struct ban_file_writer *w, const struct text *t)
-{
-	if (w->filled + t->length > sizeof(w->block))
-		flush_block(w);
-	memcpy(w->block + w->filled, t->at, t->length);
-	w->filled += t->length;
-	w->bytes += t->length;
-}
-
-int ban_file_save_begin(struct ban_file_writer **to, const char *path, uint64_t wall_ms)
+struct ban_draft *ban_draft_create(uint64_t wall_ms)
 {
 	char line[BAN_FILE_LINE_MOST + 2];
 	struct text t;
-	int failed = -ENOMEM;
-	struct ban_file_writer *w = calloc(1, sizeof(*w));
-	if (!w)
-		return failed;
-	w->fd = -1;
-	w->path = strdup(path);
-	if (!w->path || asprintf(&w->new_path, "%s.new", path) < 0) {
-		w->new_path = NULL;
-		goto fail;
-	}
-	/* what a crash left; anew, so that nobody has it open and no link leads elsewhere */
-	if (unlink(w->new_path) < 0 && errno != ENOENT) {
-		failed = -errno;
-		goto fail;
-	}
-	w->fd = open(w->new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (w->fd < 0) {
-		failed = -errno;
-		goto fail;
-	}
+	struct ban_draft *d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
 	text_init(&t, line, sizeof(line));
 	text_printf(&t, HEAD "%d %llu\n", VERSION, (unsigned long long)(wall_ms / MS_PER_S));
-	add(w, &t);
-	*to = w;
-	return 0;
-fail:
-	writer_free(w);
-	return failed;
+	add(d, &t);
+	return d->failed ? ban_draft_destroy(d) : d;
 }
 
-bool ban_file_save(struct ban_file_writer *w, const char *listener, const struct source_key *key, uint64_t until_ms,
+struct ban_draft *ban_draft_destroy(struct ban_draft *d)
+{
+	if (!d)
+		return NULL;
+	while (d->first) {
+		struct block *next = d->first->next;
+		free(d->first);
+		d->first = next;
+	}
+	free(d);
+	return NULL;
+}
+
+bool ban_draft_add(struct ban_draft *d, const char *listener, const struct source_key *key, uint64_t until_ms,
 		   unsigned count)
 {
 	char line[BAN_FILE_LINE_MOST + 2];
 	struct text t;
 	unsigned long long until_s = until_ms / MS_PER_S + (until_ms % MS_PER_S > 0);
-	if (listener && !is_name(listener, strlen(listener)))
+	if (d->failed || (listener && !is_name(listener, strlen(listener))))
 		return false;
 	text_init(&t, line, sizeof(line));
 	text_printf(&t, "%s ", listener ? listener : EVERYBODY);
 	source_key_add_text(&t, key);
 	text_printf(&t, " %llu %u\n", until_s, count);
-	if (t.cut || w->lines >= BAN_FILE_LINES_MOST || w->bytes + t.length > BAN_FILE_BYTES_MOST)
+	if (t.cut || d->lines >= BAN_FILE_LINES_MOST || d->bytes + t.length > BAN_FILE_BYTES_MOST)
 		return false;
-	w->lines++;
-	add(w, &t);
-	return true;
+	d->lines++;
+	add(d, &t);
+	return !d->failed;
+}
+
+static int write_block(int fd, const struct block *b)
+{
+	for (size_t at = 0; at < b->filled;) {
+		ssize_t n = write(fd, b->bytes + at, b->filled - at);
+		if (n > 0)
+			at += (size_t)n;
+		else if (n == 0)
+			return -EIO;
+		else if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
 }
 
 /* The name in the folder is on the disk as well. */
@@ -327,30 +326,37 @@ static int sync_folder(const char *path)
 	return failed;
 }
 
-int ban_file_save_end(struct ban_file_writer *w, bool sync)
+/* Writes a file that was not there. */
+static int write_new(const struct ban_draft *d, const char *path)
 {
-	flush_block(w);
-	if (w->failed == 0 && sync && fsync(w->fd) < 0)
-		w->failed = -errno;
-	int fd = fd_take(&w->fd);
-	if (close(fd) < 0 && w->failed == 0)
-		w->failed = -errno; /* a network's file system tells of a full disk here */
-	if (w->failed == 0 && rename(w->new_path, w->path) < 0)
-		w->failed = -errno;
-	int failed = w->failed;
-	if (failed) {
-		ban_file_save_abort(w);
-		return failed;
-	}
-	failed = sync ? sync_folder(w->path) : 0;
-	writer_free(w);
+	/* what a crash left; anew, so that nobody has it open and no link leads elsewhere */
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	int failed = 0;
+	for (const struct block *b = d->first; b && !failed; b = b->next)
+		failed = write_block(fd, b);
+	if (!failed && fsync(fd) < 0)
+		failed = -errno;
+	if (close(fd) < 0 && !failed)
+		failed = -errno; /* a network's file system tells of a full disk here */
 	return failed;
 }
 
-struct ban_file_writer *ban_file_save_abort(struct ban_file_writer *w)
+int ban_file_write(const struct ban_draft *d, const char *path)
 {
-	if (!w)
-		return NULL;
-	unlink(w->new_path);
-	return writer_free(w);
+	char *new_path;
+	if (d->failed)
+		return d->failed;
+	if (asprintf(&new_path, "%s.new", path) < 0)
+		return -ENOMEM;
+	int failed = write_new(d, new_path);
+	if (!failed && rename(new_path, path) < 0)
+		failed = -errno;
+	if (failed)
+		unlink(new_path);
+	free(new_path);
+	return failed ? failed : sync_folder(path);
 }

@@ -10,7 +10,7 @@
  * The wall clock may have been set in between. A ban that is read is never longer than it was when it was saved, to the second, nor
  * longer than its rule allows now: set back, the time that the daemon was not there does not count; set ahead, bans end early.
  *
- * Nothing is logged here. Thread: main. */
+ * Nothing is logged here. Thread: main, but for ban_file_write. */
 #ifndef FRONT_BAN_FILE_H
 #define FRONT_BAN_FILE_H
 
@@ -74,22 +74,24 @@ int ban_file_load(const char *path, const struct ban_file_use *use, uint64_t wal
 
 /* ---- writing ---- */
 
-struct ban_file_writer;
+/* What will be in a file, in memory: it can be made over many turns of the loop, and be written by another thread. It takes
+ * as much memory as the file will take on the disk. */
+struct ban_draft;
 
-/* Begins a new file beside the old one (its name and ".new"), mode 0600. Returns 0 or -errno. */
-int ban_file_save_begin(struct ban_file_writer **to, const char *path, uint64_t wall_ms) MUST_CHECK;
+/* Returns NULL without memory. */
+struct ban_draft *ban_draft_create(uint64_t wall_ms) MUST_CHECK;
 
-/* One ban, that ends at `until_ms` of the wall clock; `listener` NULL for all. The file may be written over many turns of
- * the loop. What fails is told at the end. False: there is no room for it, or its listener's name cannot be written. */
-bool ban_file_save(struct ban_file_writer *w, const char *listener, const struct source_key *key, uint64_t until_ms,
+/* Returns NULL; accepts NULL. */
+struct ban_draft *ban_draft_destroy(struct ban_draft *d);
+
+/* Adds one ban, that ends at `until_ms` of the wall clock; `listener` NULL for all. False: there is no room for it, or its
+ * listener's name cannot be written. A lack of memory is told by ban_file_write. */
+bool ban_draft_add(struct ban_draft *d, const char *listener, const struct source_key *key, uint64_t until_ms,
 		   unsigned count);
 
-/* Puts the new file in the old one's place, or removes it when something failed: the old one stays then. `sync` waits until
- * the disk has it (not for a thread that must not wait); without it a machine that crashes may lose both. Consumes the
- * writer. Returns 0 or -errno. */
-int ban_file_save_end(struct ban_file_writer *w, bool sync) MUST_CHECK;
-
-/* Gives up: the old file stays. Returns NULL; accepts NULL. */
-struct ban_file_writer *ban_file_save_abort(struct ban_file_writer *w);
+/* Writes a new file beside the old one (its name and ".new", mode 0600), waits until the disk has it, and puts it in the old
+ * one's place, which stays when something fails. Returns 0 or -errno. Thread: any, but not two at the same path; one that
+ * may wait for a disk. */
+int ban_file_write(const struct ban_draft *d, const char *path) MUST_CHECK;
 
 #endif

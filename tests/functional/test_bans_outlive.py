@@ -3,11 +3,12 @@
 import os
 import pathlib
 import re
+import signal
 import time
 
 import pytest
 
-from harness import Usherd, ask, config, ended, listener, run, visit, wait_until
+from harness import SANITIZER, Usherd, ask, config, ended, listener, run, visit, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -167,6 +168,87 @@ def test_a_clock_that_was_set(usherd, state):
     until = {who: end - time.time() for _, who, end, _ in saved(state)}
     assert until["127.0.0.1"] <= 601
     assert until["127.0.0.2"] <= 7201
+
+
+FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+@pytest.mark.programs("faketime")
+@pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer is no second in front of what libfaketime replaces")
+@pytest.mark.parametrize("hours", [30, -30], ids=["ahead", "back"])
+def test_a_clock_that_is_set_while_it_runs(usherd, folder, state, hours):
+    """A ban goes by another clock, and the file is written anew by the new time: who kills the daemon then, and starts it
+    again, finds the ban as it was."""
+    clock = pathlib.Path(folder) / "clock"
+
+    def set_clock(seconds):
+        new = clock.with_suffix(".new")
+        new.write_text(f"{seconds:+d}")
+        new.rename(clock)
+
+    set_clock(0)
+    env = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+           "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+
+    def left(who, since):
+        """What is left of a ban by the clock as it is set, for bans that began at `since`: seconds too many or too few."""
+        (end,) = [until for _, source, until, _ in saved(state) if source == who]
+        return end - (time.time() + hours * 3600) - (3600 - (time.monotonic() - since))
+
+    first = Usherd(folder, settings(state), env=env)
+    try:
+        since = time.monotonic()
+        offend(first)
+        wait_until(lambda: (state / "bans").exists() and saved(state), "the ban to be saved")
+        set_clock(hours * 3600)
+        wait_until(lambda: abs(left("127.0.0.1", since)) < 60, "the ban to be saved by the new time", timeout=40)
+        assert is_banned(first)
+        offend(first, "127.0.0.2")
+    finally:
+        first.kill()
+    second = usherd(text=settings(state), start_options={"env": env})
+    second.wait_log(r"^[12] bans? restored from \S+$")
+    assert is_banned(second)
+    second.stop()
+    assert abs(left("127.0.0.1", since)) < 60
+
+
+HUNG_DISK = {"wrapper": ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=600s"]}
+
+
+def disk_answers(daemon):
+    """The one who held it back goes."""
+    os.kill(int(daemon.status()["TracerPid"]), signal.SIGKILL)
+
+
+@pytest.mark.programs("strace")
+@pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer does not run under strace")
+def test_a_disk_that_does_not_answer(usherd, state):
+    """Nobody waits for it but the thread that writes; it is said when it takes long, and when it has an end."""
+    daemon = usherd(text=settings(state), start_options=HUNG_DISK)
+    offend(daemon)
+    wait_until(lambda: "usherd-bans" in daemon.threads(), "the thread that writes")
+    offend(daemon, "127.0.0.2")
+    assert ask(daemon.connect("other")) == b"hello"
+    assert "usherd-bans" in daemon.threads() and not (state / "bans").exists()
+    daemon.wait_log(rf"^save bans to {re.escape(str(state))}/bans: the disk has not answered for 1[0-9.]+s: ", timeout=40)
+    assert ask(daemon.connect("other")) == b"hello"
+    disk_answers(daemon)
+    daemon.wait_log(rf"^save bans to {re.escape(str(state))}/bans: the disk has answered, after ", timeout=40)
+    daemon.stop()
+    assert [entry[1] for entry in saved(state)] == ["127.0.0.1", "127.0.0.2"]
+
+
+@pytest.mark.programs("strace")
+@pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer does not run under strace")
+def test_a_stop_does_not_wait_for_ever_for_a_disk(usherd, state):
+    daemon = usherd(text=settings(state), start_options=HUNG_DISK)
+    offend(daemon)
+    wait_until(lambda: "usherd-bans" in daemon.threads(), "the thread that writes")
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_log(r"^save bans to \S+: the disk does not answer: those that are not there end here$", timeout=60)
+    disk_answers(daemon)
+    assert daemon.wait_exit() == 0
 
 
 def test_restored_bans_end(usherd, state):
