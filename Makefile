@@ -279,10 +279,19 @@ install: all ## into DESTDIR, under prefix (/usr/local); a configuration that is
 		$(INSTALL) -D -m 0644 $$file $(DESTDIR)$(docdir)/examples/$${file##*/} || exit 1; done
 	$(INSTALL) -D -m 0644 systemd/usher.sysusers $(DESTDIR)$(sysusersdir)/usher.conf
 	$(INSTALL) -D -m 0644 systemd/usher.tmpfiles $(DESTDIR)$(tmpfilesdir)/usher.conf
+	$(INSTALL) -d $(DESTDIR)$(sysconfdir)/usher/tls # tmpfiles.d/usher.conf says whose it is
 	@if [ -e $(DESTDIR)$(sysconfdir)/usher/usherd.conf ]; then \
 		echo "keeping $(DESTDIR)$(sysconfdir)/usher/usherd.conf"; \
 	else set -x; \
 		$(INSTALL) -D -m 0644 conf/usherd.conf $(DESTDIR)$(sysconfdir)/usher/usherd.conf; fi
+
+.PHONY: deb lint-deb
+deb: ## the Debian packages, in build/deb (DEB_BUILD_OPTIONS=nocheck leaves their tests out)
+	@tests/deps build deb unit
+	@tests/package/build $(BUILD)/deb
+
+lint-deb: ## lintian and blhc, of what make deb has built
+	@tests/package/lint $(BUILD)/deb
 
 .PHONY: clean
 clean: ## removes build/

@@ -90,7 +90,7 @@ def test_who_has_gone_is_not_waited_for(usherd):
     daemon = usherd({"web": listener("echo")})
     daemon.signal(signal.SIGSTOP)
     asker = begin(daemon)
-    wait_until(lambda: listens(asker), "the question")
+    wait_until(lambda: int(daemon.status()["ShdPnd"], 16) & 1 << signal.SIGHUP - 1, "the question")
     asker.kill()
     asker.wait()
     asker.stderr.close()
