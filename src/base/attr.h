@@ -7,6 +7,7 @@
 #define PRINTF_LIKE(format_arg, first_arg) __attribute__((format(printf, format_arg, first_arg)))
 #define NORETURN __attribute__((noreturn))
 #define UNUSED __attribute__((unused))
+#define PACKED __attribute__((packed))
 
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 

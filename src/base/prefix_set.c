@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The ranges are sorted and joined, and of each only its two edges are kept: its first address, and the one that comes
- * after its last. An address is in the set when the number of edges at or before it is odd. What a look-up costs is the
- * memory that it has to wait for, so there is as little as can be of that:
+/* The ranges are sorted and joined. What a look-up costs is the memory that it has to wait for: there is as little as can be
+ * of that, and what is needed lies together.
  *
- * IPv4: a table, by the upper half of the address, says which edges have the same; of these only the lower half is kept.
- * A million prefixes are 4 MiB and the table.
+ * IPv4: of each range only its two edges are kept: its first address, and the one that comes after its last. An address is
+ * in the set when the number of edges at or before it is odd. A table, by the upper half of the address, says which edges
+ * have the same; of these only the lower half is kept. A million prefixes are 4 MiB and the table.
  *
- * IPv6: the edges are one sorted array, in nodes of NODE_KEYS. The level above it holds the first edge of each node, and
- * so on up to a level that is one node: a million ranges are six levels, of which the upper ones stay in the cache. A
- * level's last node is filled up with the largest key. */
+ * IPv6: ranges are kept as pieces whose sizes are powers of two. A prefix is one piece. Every other range is two of one size
+ * that overlap or touch: one begins where the range does, the other ends there. An address is in the set when it is in the
+ * last piece that begins at or before it. This leads to that one:
+ * - The space from the first piece to the last is parted evenly into slots. A table says how many pieces come before each.
+ * - Most slots hold a few pieces, which lie side by side and are all looked at.
+ * - Where there are more of them, levels help. The lowest one is all pieces, each other one every NODE_KEYS-th of the level
+ *   below. The search begins at the level in which the slot has no more than so many, and goes down.
+ * So a look-up reads the table, which is small enough for the cache, and mostly one other place. A million prefixes are
+ * 17 MiB, and a tenth of that for levels and table. */
 #include "base/prefix_set.h"
 
 #include <arpa/inet.h>
@@ -21,6 +27,7 @@
 #include <sys/mman.h>
 
 #define NODE_KEYS 16
+#define SLOT_PIECES 6 /* up to twice as many on average */
 #define LEVELS_MAX 16 /* NODE_KEYS to that power are more keys than there is memory for */
 #define CACHE_LINE_BYTES 64
 #define LARGE_PAGE_BYTES ((size_t)2 << 20)
@@ -40,18 +47,25 @@ struct edges4 {
 };
 
 /* An IPv6 address. */
-struct number6 {
-	uint64_t high;
-	uint64_t low;
-};
+typedef unsigned __int128 number6;
 
-struct edges6 {
-	uint64_t *memory; /* owned: all levels */
-	size_t bytes;	  /* at `memory` */
+/* 2^power addresses. Packed, so that more of them lie together. */
+struct piece6 {
+	uint64_t high; /* of the first address the upper half */
+	uint64_t low;
+	uint8_t power;
+} PACKED;
+
+struct pieces6 {
+	void *memory; /* owned: slots and levels */
+	size_t bytes;
+	uint32_t *slots;   /* how many pieces come before each; behind the last, how many there are */
+	size_t slot_count; /* 0: there are no pieces */
+	uint64_t first_slot;
+	unsigned slot_shift; /* an address's slot is its upper half without so many bits, less the first slot */
 	unsigned level_count;
 	struct {
-		uint64_t *highs; /* in `memory`, as the others: of each edge the upper half */
-		uint64_t *lows;
+		struct piece6 *pieces;
 		size_t count;
 	} levels[LEVELS_MAX]; /* from the lowest */
 };
@@ -59,7 +73,7 @@ struct edges6 {
 struct prefix_set {
 	atomic_uint references;
 	struct edges4 in4;
-	struct edges6 in6;
+	struct pieces6 in6;
 	size_t range_count;
 };
 
@@ -253,11 +267,11 @@ static uint32_t number4_of(const uint8_t *bytes)
 	return be32toh(raw);
 }
 
-static struct number6 number6_of(const uint8_t *bytes)
+static number6 number6_of(const uint8_t *bytes)
 {
 	uint64_t raw[2];
 	memcpy(raw, bytes, sizeof(raw));
-	return (struct number6){.high = be64toh(raw[0]), .low = be64toh(raw[1])};
+	return (number6)be64toh(raw[0]) << 64 | be64toh(raw[1]);
 }
 
 /* How many edges joined ranges of one family have. */
@@ -351,56 +365,106 @@ static int edges4_init(struct edges4 *e, const struct address_range *ranges, siz
 	return 0;
 }
 
-static size_t nodes_for(size_t keys)
+static number6 first_of(const struct piece6 *p)
 {
-	return (keys + NODE_KEYS - 1) / NODE_KEYS;
+	return (number6)p->high << 64 | p->low;
 }
 
-/* Takes memory for levels over `count` edges, none filled in yet. Returns 0 or -ENOMEM. */
-static int make_levels(struct edges6 *e, size_t count)
+static struct piece6 piece_at(number6 first, unsigned power)
 {
-	for (size_t n = count;; n = nodes_for(n)) {
-		e->levels[e->level_count++].count = n;
-		e->bytes += nodes_for(n) * NODE_KEYS * sizeof(struct number6);
+	return (struct piece6){.high = (uint64_t)(first >> 64), .low = (uint64_t)first, .power = (uint8_t)power};
+}
+
+/* Parts a range into pieces, in their order. Returns how many. */
+static unsigned part(const struct address_range *r, struct piece6 pieces[2])
+{
+	number6 first = number6_of(r->first);
+	number6 last = number6_of(r->last);
+	unsigned power = 0;
+	while (power < 127 && ((number6)2 << power) - 1 <= last - first)
+		power++;
+	number6 other = last - (((number6)1 << power) - 1);
+	pieces[0] = piece_at(first, power);
+	pieces[1] = piece_at(other, power);
+	return first == other ? 1 : 2;
+}
+
+/* How many of a level's pieces are in the one above. */
+static size_t count_above(size_t count)
+{
+	return (count + NODE_KEYS - 1) / NODE_KEYS;
+}
+
+/* Parts the space of upper halves, of `count` pieces the first and the last, into slots. */
+static void choose_slots(struct pieces6 *p, uint64_t first, uint64_t last, size_t count)
+{
+	while ((last >> p->slot_shift) - (first >> p->slot_shift) > count / SLOT_PIECES + 1)
+		p->slot_shift++;
+	p->first_slot = first >> p->slot_shift;
+	p->slot_count = (size_t)((last >> p->slot_shift) - p->first_slot + 1);
+}
+
+/* Takes memory for the slots, and for levels over `count` pieces. Returns 0 or -ENOMEM. */
+static int take_levels(struct pieces6 *p, size_t count)
+{
+	size_t all = 0;
+	for (size_t n = count;; n = count_above(n)) {
+		p->levels[p->level_count++].count = n;
+		all += n;
 		if (n <= NODE_KEYS)
 			break;
 	}
-	e->memory = take_memory(&e->bytes);
-	if (!e->memory)
+	p->bytes = (p->slot_count + 1) * sizeof(*p->slots) + all * sizeof(struct piece6);
+	p->memory = take_memory(&p->bytes);
+	if (!p->memory)
 		return -ENOMEM;
-	memset(e->memory, 0xff, e->bytes);
-	uint64_t *at = e->memory;
-	for (unsigned i = 0; i < e->level_count; i++) {
-		size_t keys = nodes_for(e->levels[i].count) * NODE_KEYS;
-		e->levels[i].highs = at;
-		e->levels[i].lows = at + keys;
-		at += 2 * keys;
+	p->slots = p->memory;
+	void *at = p->slots + p->slot_count + 1;
+	for (unsigned i = 0; i < p->level_count; i++) {
+		p->levels[i].pieces = at;
+		at = p->levels[i].pieces + p->levels[i].count;
 	}
 	return 0;
 }
 
-/* `ranges` are IPv6, joined. Returns 0 or -ENOMEM. */
-static int edges6_init(struct edges6 *e, const struct address_range *ranges, size_t range_count)
+/* The lowest level is filled: fills the others, and the slots. */
+static void fill_slots(struct pieces6 *p)
 {
-	size_t count = count_edges(ranges, range_count);
-	if (count == 0)
+	const struct piece6 *pieces = p->levels[0].pieces;
+	for (unsigned level = 1; level < p->level_count; level++) {
+		for (size_t i = 0; i < p->levels[level].count; i++)
+			p->levels[level].pieces[i] = p->levels[level - 1].pieces[i * NODE_KEYS];
+	}
+	size_t at = 0;
+	for (size_t slot = 0; slot < p->slot_count; slot++) {
+		p->slots[slot] = (uint32_t)at;
+		while (at < p->levels[0].count && pieces[at].high >> p->slot_shift == p->first_slot + slot)
+			at++;
+	}
+	p->slots[p->slot_count] = (uint32_t)at;
+}
+
+/* `ranges` are IPv6, joined. Returns 0 or -ENOMEM. */
+static int pieces6_init(struct pieces6 *p, const struct address_range *ranges, size_t range_count)
+{
+	struct piece6 parts[2];
+	size_t count = 0;
+	if (range_count == 0)
 		return 0;
-	int failed = make_levels(e, count);
+	for (size_t i = 0; i < range_count; i++)
+		count += part(&ranges[i], parts);
+	unsigned last = part(&ranges[range_count - 1], parts) - 1;
+	choose_slots(p, (uint64_t)(number6_of(ranges[0].first) >> 64), parts[last].high, count);
+	int failed = take_levels(p, count);
 	if (failed)
 		return failed;
-	for (size_t i = 0; i < count; i++) {
-		uint8_t bytes[16];
-		edge_of(ranges, i, bytes);
-		struct number6 edge = number6_of(bytes);
-		e->levels[0].highs[i] = edge.high;
-		e->levels[0].lows[i] = edge.low;
+	struct piece6 *at = p->levels[0].pieces;
+	for (size_t i = 0; i < range_count; i++) {
+		unsigned n = part(&ranges[i], parts);
+		memcpy(at, parts, n * sizeof(*at));
+		at += n;
 	}
-	for (unsigned level = 1; level < e->level_count; level++) {
-		for (size_t i = 0; i < e->levels[level].count; i++) {
-			e->levels[level].highs[i] = e->levels[level - 1].highs[i * NODE_KEYS];
-			e->levels[level].lows[i] = e->levels[level - 1].lows[i * NODE_KEYS];
-		}
-	}
+	fill_slots(p);
 	return 0;
 }
 
@@ -416,7 +480,7 @@ struct prefix_set *prefix_set_create(struct address_range *ranges, size_t count)
 	while (in4_count < s->range_count && ranges[in4_count].family == AF_INET)
 		in4_count++;
 	if (edges4_init(&s->in4, ranges, in4_count) != 0 ||
-	    edges6_init(&s->in6, ranges + in4_count, s->range_count - in4_count) != 0)
+	    pieces6_init(&s->in6, ranges + in4_count, s->range_count - in4_count) != 0)
 		return prefix_set_unref(s);
 	return s;
 }
@@ -457,34 +521,47 @@ static bool has4(const struct edges4 *e, uint32_t address)
 	return before % 2 == 1;
 }
 
-/* How many of a node's keys are at or before an address. The lower halves matter only where the upper ones are equal, but
- * are asked for at once: they would be waited for else. The count has no branch, for the same reason. */
-static size_t rank6(const uint64_t *highs, const uint64_t *lows, struct number6 address)
+/* How many of `count` pieces begin at or before an address. The count has no branch, nobody could guess it; and the lower
+ * halves matter only where the upper ones are equal. */
+static size_t rank6(const struct piece6 *pieces, size_t count, number6 address)
 {
+	uint64_t high = (uint64_t)(address >> 64);
 	size_t rank = 0;
-	__builtin_prefetch(lows);
-	__builtin_prefetch(lows + NODE_KEYS / 2);
-	for (unsigned i = 0; i < NODE_KEYS; i++)
-		rank += highs[i] < address.high;
-	while (rank < NODE_KEYS && highs[rank] == address.high && lows[rank] <= address.low)
+	for (size_t i = 0; i < count; i++)
+		rank += pieces[i].high < high;
+	while (rank < count && first_of(&pieces[rank]) <= address)
 		rank++;
 	return rank;
 }
 
-/* Going down, the node to look at is that of the last key at or before the address in the level above. The keys that
- * fill up a last node count for the largest address only, hence the check against the level's count. */
-static bool has6(const struct edges6 *e, struct number6 address)
+static bool has6(const struct pieces6 *p, number6 address)
 {
-	size_t before = 0; /* edges at or before the address */
-	for (unsigned level = e->level_count; level-- > 0;) {
-		size_t at = before > 0 ? (before - 1) * NODE_KEYS : 0;
-		before = at + rank6(e->levels[level].highs + at, e->levels[level].lows + at, address);
-		if (before > e->levels[level].count)
-			before = e->levels[level].count;
-		if (before == 0)
-			return false;
+	uint64_t slot = (uint64_t)(address >> 64) >> p->slot_shift;
+	if (p->slot_count == 0 || slot < p->first_slot)
+		return false;
+	/* of the pieces so many begin at or before the address: at least, and at most */
+	size_t before = p->levels[0].count;
+	size_t most = before;
+	if (slot - p->first_slot < p->slot_count) {
+		before = p->slots[slot - p->first_slot];
+		most = p->slots[slot - p->first_slot + 1];
 	}
-	return before % 2 == 1;
+	unsigned level = 0;
+	for (; most - before > NODE_KEYS; level++) {
+		before = count_above(before);
+		most = count_above(most);
+	}
+	before += rank6(p->levels[level].pieces + before, most - before, address);
+	while (level > 0 && before > 0) {
+		/* below it is the last one found here, or one of those that follow it there */
+		size_t at = (before - 1) * NODE_KEYS;
+		size_t left = p->levels[--level].count - at;
+		before = at + rank6(p->levels[level].pieces + at, left < NODE_KEYS ? left : NODE_KEYS, address);
+	}
+	if (before == 0)
+		return false;
+	const struct piece6 *piece = &p->levels[0].pieces[before - 1];
+	return (address - first_of(piece)) >> piece->power == 0;
 }
 
 bool prefix_set_has(const struct prefix_set *s, const struct sockaddr *address)

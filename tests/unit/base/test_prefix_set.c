@@ -512,6 +512,131 @@ START_TEST(fills_levels)
 }
 END_TEST
 
+typedef unsigned __int128 wide;
+
+static void put_wide(uint8_t *to, wide number)
+{
+	for (unsigned i = 16; i-- > 0; number >>= 8)
+		to[i] = (uint8_t)number;
+}
+
+/* 1 to `most`, which is of at most 127 bits; small and large ones alike where it is `skewed`. */
+static wide choose_wide(wide most, bool skewed)
+{
+	wide number = (wide)chance(UINT64_MAX) << 64 | chance(UINT64_MAX);
+	if (skewed)
+		number >>= chance(128);
+	return number % most + 1;
+}
+
+/* How ranges of IPv6 lie: how many, how far apart and how long they are at most, and whether all lengths up to that are alike. */
+static const struct walk {
+	size_t count;
+	unsigned gap_bits;
+	unsigned length_bits;
+	bool skewed;
+} walks[] = {
+	{20000, 112, 110, false},			 /* evenly, over all of the space */
+	{20000, 112, 110, true},			 /* close together here, far apart there */
+	{20000, 100, 127, true},  {20000, 64, 3, false}, /* over a few upper halves */
+	{20000, 72, 1, false},				 /* about one in each /56 */
+	{20000, 20, 20, true},				 /* in one upper half */
+	{20000, 127, 1, true},				 /* single addresses, far apart */
+	{3, 126, 126, false},				 /* hardly any, far apart */
+	{7, 124, 124, true},
+};
+
+/* Walks over the space and notes ranges that do not touch. Returns how many. */
+static size_t walk(const struct walk *w, wide (*ranges)[2])
+{
+	wide at = chance(2) ? 0 : choose_wide((wide)1 << w->gap_bits, w->skewed);
+	size_t n = 0;
+	for (;;) {
+		wide rest = ~at;
+		wide more = choose_wide((wide)1 << w->length_bits, w->skewed) - 1;
+		ranges[n][0] = at;
+		ranges[n++][1] = at + (more < rest ? more : rest);
+		wide gap = 1 + choose_wide((wide)1 << w->gap_bits, w->skewed);
+		if (n == w->count || more >= rest || gap > ~(at + more))
+			return n;
+		at += more + gap;
+	}
+}
+
+/* `_i`: the walk. Each range's own edges, and somewhere in it. */
+START_TEST(finds_its_piece)
+{
+	const struct walk *w = &walks[_i];
+	wide(*known)[2] = calloc(w->count, sizeof(*known));
+	struct address_range *ranges = calloc(w->count, sizeof(*ranges));
+	ck_assert(known && ranges);
+	seed = 88172645463325252u + (uint64_t)_i;
+	for (unsigned round = 0; round < (w->count < 100 ? 1000 : 5); round++) {
+		size_t count = walk(w, known);
+		for (size_t i = 0; i < count; i++) {
+			ranges[i].family = AF_INET6;
+			put_wide(ranges[i].first, known[i][0]);
+			put_wide(ranges[i].last, known[i][1]);
+		}
+		struct prefix_set *set = prefix_set_create(ranges, count);
+		ck_assert_ptr_nonnull(set);
+		ck_assert_uint_eq(prefix_set_count(set), count);
+		for (size_t i = 0; i < count; i++) {
+			wide first = known[i][0];
+			wide last = known[i][1];
+			wide inside = first == last ? first : first + choose_wide((last - first) >> 1 | 1, true);
+			const wide asked[] = {first, last, inside, last - (inside - first), first - 1, last + 1};
+			for (unsigned k = 0; k < ARRAY_LEN(asked); k++) {
+				uint8_t bytes[16];
+				union address a;
+				/* before the first of all comes the last of all, which only the last range may have */
+				bool expected = k < 4 || (k == 4 && first == 0 && known[count - 1][1] == ~(wide)0) ||
+						(k == 5 && last == ~(wide)0 && known[0][0] == 0);
+				put_wide(bytes, asked[k]);
+				set_address(&a, AF_INET6, bytes);
+				if (!IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr) && prefix_set_has(set, &a.any) != expected)
+					ck_abort_msg("range %zu of %zu, address %u", i, count, k);
+			}
+		}
+		prefix_set_unref(set);
+	}
+	free(known);
+	free(ranges);
+}
+END_TEST
+
+/* What is a prefix, and what is one more or less. */
+START_TEST(has_all_sizes)
+{
+	for (unsigned power = 0; power < 128; power++) {
+		for (int by = -1; by <= 1; by++) {
+			wide middle = (wide)1 << 126;
+			wide steps = ((wide)1 << power) - 1 + (wide)by;
+			if (power == 0 && by < 0)
+				continue;
+			for (unsigned to_the_end = 0; to_the_end < 2; to_the_end++) {
+				wide first = to_the_end ? ~steps : middle;
+				struct address_range range = {.family = AF_INET6};
+				put_wide(range.first, first);
+				put_wide(range.last, first + steps);
+				struct prefix_set *set = prefix_set_create(&range, 1);
+				ck_assert_ptr_nonnull(set);
+				const wide asked[] = {first, first + steps, first + steps / 2, first - 1,
+						      first + steps + 1};
+				for (unsigned k = 0; k < ARRAY_LEN(asked); k++) {
+					uint8_t bytes[16];
+					union address a;
+					put_wide(bytes, asked[k]);
+					set_address(&a, AF_INET6, bytes);
+					ck_assert(prefix_set_has(set, &a.any) == (k < 3));
+				}
+				prefix_set_unref(set);
+			}
+		}
+	}
+}
+END_TEST
+
 /* What it takes follows from its ranges. */
 START_TEST(takes_little_memory)
 {
@@ -529,8 +654,8 @@ START_TEST(takes_little_memory)
 	struct prefix_set *set = prefix_set_create(ranges, count);
 	ck_assert_ptr_nonnull(set);
 	ck_assert_uint_eq(prefix_set_count(set), count);
-	/* two edges of 16 bytes each, a fifteenth for the levels above, and up to a large page */
-	ck_assert_uint_le(prefix_set_bytes(set), count * 32 * 16 / 15 + (2u << 20) + 4096);
+	/* 17 bytes each, a fifteenth for the levels above, the table, and up to a large page */
+	ck_assert_uint_le(prefix_set_bytes(set), count * 17 * 16 / 15 + count + (2u << 20) + 4096);
 	prefix_set_unref(set);
 
 	/* of two bytes each, a table, and up to two large pages */
@@ -571,6 +696,8 @@ int main(void)
 	tcase_add_test(sets, joins_what_overlaps_or_touches);
 	tcase_add_loop_test(sets, is_as_the_naive_model, 0, 16);
 	tcase_add_test(sets, fills_levels);
+	tcase_add_loop_test(sets, finds_its_piece, 0, ARRAY_LEN(walks));
+	tcase_add_test(sets, has_all_sizes);
 	tcase_add_test(sets, takes_little_memory);
 	suite_add_tcase(suite, sets);
 	return suite_run(suite);
