@@ -183,6 +183,14 @@ bool log_queue_is_open(struct log_queue *q)
 	return open;
 }
 
+bool log_queue_is_empty(struct log_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool empty = q->used == 0;
+	pthread_mutex_unlock(&q->lock);
+	return empty;
+}
+
 uint64_t log_queue_lost(struct log_queue *q)
 {
 	pthread_mutex_lock(&q->lock);

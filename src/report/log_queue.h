@@ -48,6 +48,7 @@ void log_queue_close(struct log_queue *q);
 
 /* False after close. Thread: any. */
 bool log_queue_is_open(struct log_queue *q);
+bool log_queue_is_empty(struct log_queue *q);
 
 /* Entries that did not fit since init. Thread: any. */
 uint64_t log_queue_lost(struct log_queue *q);

@@ -177,9 +177,10 @@ static void write_queued(bool to_the_end)
 		if (taken)
 			tell_losses(false);
 	}
-	/* a sink that takes nothing would not take the news either */
+	/* A sink that takes nothing would not take the news either. And what was lost comes after what is in the queue, which
+	 * may have filled while the sink was waited for. */
 	if (taken)
-		tell_losses(true);
+		tell_losses(log_queue_is_empty(&queue));
 }
 
 static void collect(void)
