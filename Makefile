@@ -19,6 +19,7 @@ docdir ?= $(prefix)/share/doc/usher
 unitdir ?= $(prefix)/lib/systemd/system
 sysusersdir ?= $(prefix)/lib/sysusers.d
 tmpfilesdir ?= $(prefix)/lib/tmpfiles.d
+catalogdir ?= $(prefix)/lib/systemd/catalog
 
 VERSION := 0.1.0
 
@@ -280,6 +281,7 @@ install: all ## into DESTDIR, under prefix (/usr/local); a configuration that is
 	$(INSTALL) -D -m 0644 systemd/usher.sysusers $(DESTDIR)$(sysusersdir)/usher.conf
 	$(INSTALL) -D -m 0644 systemd/usher.tmpfiles $(DESTDIR)$(tmpfilesdir)/usher.conf
 	$(INSTALL) -d $(DESTDIR)$(sysconfdir)/usher/tls # tmpfiles.d/usher.conf says whose it is
+	$(INSTALL) -D -m 0644 systemd/usher.catalog $(DESTDIR)$(catalogdir)/usher.catalog
 	@if [ -e $(DESTDIR)$(sysconfdir)/usher/usherd.conf ]; then \
 		echo "keeping $(DESTDIR)$(sysconfdir)/usher/usherd.conf"; \
 	else set -x; \

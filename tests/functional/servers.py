@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 
+import kinds
 from harness import reset
 
 
@@ -458,10 +459,9 @@ class Journal:
 
     def __init__(self, folder):
         os.mkdir(f"{folder}/journal")
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.sock.bind(f"{folder}/journal/socket")
-        self.sock.settimeout(30)
-        os.chmod(f"{folder}/journal/socket", 0o777)
+        self.path = f"{folder}/journal/socket"
+        self.sock = None
+        self.come()
         self.read_end, self.write_end = os.pipe()
         found = os.fstat(self.write_end)
         mount = (
@@ -474,15 +474,38 @@ class Journal:
         self.records = []  # dicts of fields, as they came
         self.taken = 0
 
+    def come(self):
+        """Begins, or is there again, with a new socket in the place of the old one."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+        self.sock.settimeout(30)
+        os.chmod(self.path, 0o777)
+
+    def go(self, leave_file=False):
+        """Ends; what was not received is lost."""
+        self.sock.close()
+        if not leave_file:
+            os.unlink(self.path)
+
     def wait(self, **wanted):
         """The next record with these fields (patterns); those before it are passed over."""
         while True:
             if self.taken == len(self.records):
-                self.records.append(journal_fields(self.sock.recv(1 << 20)))
+                self.records.append(self.receive())
             fields = self.records[self.taken]
             self.taken += 1
             if all(re.search(pattern, fields.get(key, "")) for key, pattern in wanted.items()):
                 return fields
+
+    def receive(self):
+        data, files, _, _ = socket.recv_fds(self.sock, 1 << 20, 1)
+        for fd in files:  # what is larger than a datagram may be
+            with open(fd, "rb") as file:
+                file.seek(0)
+                data = file.read()
+        fields = journal_fields(data)
+        kinds.check(fields)
+        return fields
 
     def address(self, name):
         """A listener's address."""
