@@ -193,7 +193,19 @@ functional: all hooks ## the functional tests; PYTEST_ARGS='-k reload' picks som
 	@PYTHON='$(PYTHON)' tests/run $(BUILD) functional
 
 .PHONY: bench-bins
-bench-bins: $(BENCH_BINS) ## what tests/bench/compare-tls makes load with, and measures of single parts
+bench-bins: $(BENCH_BINS) ## what makes the load of a benchmark, and measures of single parts
+
+# PUBLISH=1 puts the outcome where README.md shows it
+BENCH = tests/bench/bench $(if $(QUICK),--quick) $(if $(WORK),--work $(WORK)) $(if $(PEERS),--peers $(PEERS)) \
+	$(if $(PUBLISH),--into doc/bench --readme README.md)
+.PHONY: bench bench-one bench-needs
+bench-needs:
+	@tests/deps build bench
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/usherd bench-bins
+bench: bench-needs ## usherd beside HAProxy, nginx, stunnel and others, in 25 minutes; QUICK=1 in 3
+	@$(BENCH)
+bench-one: bench-needs ## WORK=request,connection alone, of those that `tests/bench/bench --list` names; PEERS=haproxy
+	@$(if $(WORK),$(BENCH),echo 'bench-one: say which: make bench-one WORK=request' >&2; exit 64)
 
 .PHONY: fuzz fuzz-bins
 fuzz-bins: $(FUZZ_BINS)
@@ -303,4 +315,4 @@ clean: ## removes build/
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print "\n" substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo; echo "Variables: CC CFLAGS CPPFLAGS LDFLAGS prefix DESTDIR SAN V=1 WERROR=-Werror JOBS PYTEST_ARGS FUZZ_SECONDS"
+	@echo; echo "Variables: CC CFLAGS CPPFLAGS LDFLAGS prefix DESTDIR SAN V=1 WERROR=-Werror JOBS PYTEST_ARGS FUZZ_SECONDS QUICK=1 WORK PEERS PUBLISH=1"
