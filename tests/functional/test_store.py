@@ -174,11 +174,11 @@ def test_who_waits_in_the_backlog_is_left_to_the_next(life):
     lives = life({"web": listener("echo", f"127.0.0.1:{port}")}, drain_timeout="0s")
     lives.start(count=1)
     lives.daemon.signal(signal.SIGSTOP)
-    socks = [connect(("127.0.0.1", port)) for _ in range(20)]
+    socks = [connect(("127.0.0.1", port)) for _ in range(200)]
     lives.daemon.signal(signal.SIGTERM)
     lives.daemon.signal(signal.SIGCONT)
     assert lives.daemon.wait_exit() == 0
-    # those whom it accepted in the turn in which the signal came are cut
+    # those whom it accepted in the turn in which the signal came are cut; one turn takes 64
     cut = len(lives.daemon.close_records(reason="drain"))
     lives.start(count=1)
     served = 0
@@ -188,7 +188,7 @@ def test_who_waits_in_the_backlog_is_left_to_the_next(life):
         except (ConnectionResetError, BrokenPipeError):
             pass
         sock.close()
-    assert served == 20 - cut
+    assert served == 200 - cut and served >= 50
 
 
 def test_backlog_stays_while_connections_finish(life):
