@@ -447,8 +447,9 @@ static const struct option_row overload_options[] = {
 		.maximum = 1024 * GIB,
 		.fallback = "0B",
 		.change = CHANGE_RELOAD,
-		.help = "How much memory the process may hold before usherd sheds; at least \"16MiB\". \"0B\" "
-			"does not look at memory. Set it below MemoryHigh= and MemoryMax= of the systemd unit, or "
+		.help = "How much memory the process may hold before usherd sheds; at least \"16MiB\". When it "
+			"holds an eighth more, everybody is shed but trusted sources. \"0B\" does not look at memory. "
+			"Set it below MemoryHigh= and MemoryMax= of the systemd unit, or "
 			"below what the machine has left, so that usherd turns some away before the kernel ends it.",
 	},
 	{
@@ -460,7 +461,8 @@ static const struct option_row overload_options[] = {
 		.fallback = "1s",
 		.change = CHANGE_RELOAD,
 		.help = "How long a connection that was let in may wait for its worker thread before usherd "
-			"sheds: the CPUs do not keep up then. \"0s\" does not look at it.",
+			"sheds: the CPUs do not keep up then. When one waits twice as long, everybody is shed but "
+			"trusted sources. \"0s\" does not look at it.",
 	},
 };
 

@@ -128,7 +128,10 @@ MAIN_ONLY static bool is_shed(struct decision *d, enum admission_scope scope)
 	uint64_t share = a->room / 8;
 	bool refuses = open_of(d, scope) > share || a->room == 0;
 	say(d, scope, "overload", refuses,
-	    refuses ? "its source holds more than is left for one" : "there is room left", NULL);
+	    !refuses	   ? "there is room left"
+	    : a->room == 0 ? "there is no room left"
+			   : "its source holds more than is left for one",
+	    NULL);
 	return refuses && refuse(d, scope, CLOSE_overload);
 }
 
@@ -236,6 +239,13 @@ MAIN_ONLY static void find_sources(struct decision *d)
 			    source_key_of(&d->to->source[ADMISSION_LISTENER], address, &prefixes, d->r->account->scope);
 	for (unsigned i = 0; d->to->has_source && i < ADMISSION_SCOPES; i++)
 		d->sources[i] = sources_look(d->a->sources, &d->to->source[i]);
+	if (d->to->has_source)
+		return;
+	/* it has no limits of a source and no bans, but one user must not take all the room there is */
+	uid_t uid = d->r->visitor->has_credentials ? d->r->visitor->uid : SOURCE_NO_USER;
+	d->to->has_user = true;
+	d->to->source[ADMISSION_DOOR] = source_key_of_user(uid, 0);
+	d->sources[ADMISSION_DOOR] = sources_look(d->a->sources, &d->to->source[ADMISSION_DOOR]);
 }
 
 void admission_decide(const struct admission *a, const struct admission_request *r, struct verdict *to,
@@ -272,11 +282,11 @@ void admission_take(const struct admission *a, const struct admission_request *r
 		shares[i] = NULL;
 		if (!v->trusted)
 			(void)rate_take(arrivals[i], &limits[i]->rate, 1, r->now_ns);
-		if (!v->has_source)
+		if (!v->has_source && !(v->has_user && i == ADMISSION_DOOR))
 			continue;
 		struct source *e = sources_get(a->sources, &v->source[i], r->now_ms);
 		source_opened(a->sources, e);
-		if (!v->trusted)
+		if (v->has_source && !v->trusted)
 			(void)rate_take(source_arrivals(e), &limits[i]->rate_per_source, 1, r->now_ns);
 		shares[i] = source_share(e);
 	}

@@ -60,6 +60,7 @@ struct verdict {
 	uint64_t wait_ns;	    /* of a rate: in how long it would be let in; 0: not known */
 	bool trusted;
 	bool has_source;
+	bool has_user; /* source[ADMISSION_DOOR] is a UNIX client's user: for overload alone */
 	struct source_key source[ADMISSION_SCOPES]; /* if has_source */
 };
 

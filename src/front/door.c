@@ -25,8 +25,10 @@
 #define RESERVE_LEAST 4
 #define RESERVE_LEAST_PART 8
 
-/* Of memory and CPUs nobody knows how many more connections there is room for: while they are short it counts as so few. */
+/* Of memory and CPUs nobody knows how many more connections there is room for: at the limit it counts as so few, and the
+ * further it is exceeded as the fewer, to none: of memory, at this part more than the limit, of a queue's age at twice as much. */
 #define PRESSED_ROOM 16
+#define PRESSED_MEMORY_PART 8
 
 struct door {
 	struct pool *pool;	    /* borrowed */
@@ -40,7 +42,7 @@ struct door {
 	uint64_t room;
 	uint64_t tight;
 	struct overload overload;
-	bool pressed; /* memory or CPUs were short at the last decision */
+	uint64_t pressed; /* the room that memory and CPUs left at the last decision; UINT64_MAX: they are not short */
 
 	struct watch offences; /* the workers': they have noted some */
 	struct timer refusals_timer;
@@ -117,7 +119,7 @@ MAIN_ONLY static void offend(struct door *d, struct source *e, unsigned n, uint6
 	const struct ban_config *ban;
 	const struct source_key *key = source_key(e);
 	const char *listener = scope_of(d, key->scope, &ban);
-	if (!listener || !ban->enabled)
+	if (!listener || !ban->enabled || source_key_is_user(key))
 		return;
 	const struct ban_rule rule = {.after = (unsigned)ban->after,
 				      .within_ms = ban->within_ms,
@@ -176,7 +178,7 @@ MAIN_ONLY static void add_shortage(const struct door *d, struct text *t, uint64_
 		text_add_size(t, d->overload.held_bytes);
 		text_add(t, "): those whose source holds the most are refused first; raise door.overload.memory, or "
 			    "set limits.connections");
-	} else if (d->pressed) {
+	} else if (d->pressed != UINT64_MAX) {
 		text_add(t, "on the CPUs, where a connection has waited ");
 		text_add_duration_ms(t, pool_queue_age_ms(d->pool, now_ms));
 		text_printf(t,
@@ -213,6 +215,7 @@ int door_create(struct door **to, struct pool *pool, struct poller *poller, stru
 	d->pool = pool;
 	d->poller = poller;
 	d->timers = timers;
+	d->pressed = UINT64_MAX;
 	d->offences.ready = offences_ready;
 	timer_init(&d->refusals_timer, refusals_due_now);
 	timer_init(&d->bans_timer, bans_due);
@@ -285,15 +288,19 @@ void door_set_room(struct door *d, uint64_t room, uint64_t of)
 	d->tight = percent == 0 ? 0 : tight < least ? least : tight;
 }
 
-MAIN_ONLY static bool is_pressed(const struct door *d, uint64_t now_ms)
+MAIN_ONLY static uint64_t pressed_room(const struct door *d, uint64_t now_ms)
 {
+	uint64_t bytes = d->overload.limit_bytes;
 	uint64_t age_ms = d->set->config->door.overload.queue_age_ms;
-	return overload_is_over(&d->overload) || (age_ms > 0 && pool_queue_age_ms(d->pool, now_ms) >= age_ms);
+	uint64_t room = overload_room(d->overload.held_bytes, bytes, bytes / PRESSED_MEMORY_PART, PRESSED_ROOM);
+	if (age_ms == 0)
+		return room;
+	uint64_t by_age = overload_room(pool_queue_age_ms(d->pool, now_ms), age_ms, age_ms, PRESSED_ROOM);
+	return by_age < room ? by_age : room;
 }
 
 MAIN_ONLY static struct admission tables(struct door *d)
 {
-	bool less = d->pressed && d->room > PRESSED_ROOM;
 	return (struct admission){
 		.config = d->set->config,
 		.rules = d->rules,
@@ -301,8 +308,8 @@ MAIN_ONLY static struct admission tables(struct door *d)
 		.open = pool_open(d->pool),
 		.handshakes = pool_handshakes(d->pool),
 		.arrivals = &d->arrivals,
-		.room = less ? PRESSED_ROOM : d->room,
-		.tight = d->pressed ? UINT64_MAX : d->tight,
+		.room = d->pressed < d->room ? d->pressed : d->room,
+		.tight = d->pressed != UINT64_MAX ? UINT64_MAX : d->tight,
 	};
 }
 
@@ -323,7 +330,7 @@ void door_decide(struct door *d, const struct listening *l, const struct visitor
 		 struct verdict *to)
 {
 	struct admission_request r = request(d, l, v, now_us);
-	d->pressed = is_pressed(d, r.now_ms);
+	d->pressed = pressed_room(d, r.now_ms);
 	struct admission a = tables(d);
 	admission_decide(&a, &r, to, NULL, NULL);
 }

@@ -25,6 +25,14 @@ bool overload_parse_statm(const char *text, uint64_t *pages)
 	return true;
 }
 
+uint64_t overload_room(uint64_t value, uint64_t limit, uint64_t span, uint64_t room)
+{
+	if (limit == 0 || value < limit)
+		return UINT64_MAX;
+	uint64_t above = value - limit;
+	return above >= span ? 0 : ((span - above) * room + span - 1) / span;
+}
+
 /* Returns 0 or -errno. */
 MAIN_ONLY static int read_held(struct overload *o)
 {

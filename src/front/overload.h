@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How much memory the process holds, for door.overload.memory: looked at once a second, while somebody asks for it.
+/* What overload by memory and CPUs comes to. How much memory the process holds, for door.overload.memory, is looked at once a
+ * second, while somebody asks for it.
  * Thread: main. */
 #ifndef FRONT_OVERLOAD_H
 #define FRONT_OVERLOAD_H
@@ -34,6 +35,10 @@ void overload_set_limit(struct overload *o, uint64_t limit_bytes, uint64_t now_m
 
 /* Whether the process held as much as the limit, or more. */
 bool overload_is_over(const struct overload *o) MAIN_ONLY;
+
+/* What there is room for when `value` is at or above `limit`: `room` at the limit, less the further it is exceeded, and nothing
+ * from `limit` and `span` on. UINT64_MAX: it is below, or the limit is 0, which is none. */
+uint64_t overload_room(uint64_t value, uint64_t limit, uint64_t span, uint64_t room);
 
 /* The resident pages of a process as /proc/PID/statm has them, "size resident shared ...". False: it is something else. */
 bool overload_parse_statm(const char *text, uint64_t *pages);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is remembered of where connections come from: how many are open, how fast they came, what offences there were, and
  * bans. A source is an IPv4 address or an IPv6 /64 (both prefixes are configurable); it is remembered per scope, which is a
- * listener, or all of them.
+ * listener, or all of them. Users of UNIX clients have entries too, which count what they have open and nothing else.
  *
  * The table is bounded. When it is full, the one that was seen longest ago of those that hold nothing (no open connection,
  * no ban, no offence that counts, full buckets) is forgotten, as far as a bounded look finds one; else the one that was seen
@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include "base/attr.h"
 #include "base/rate.h"
@@ -40,7 +41,7 @@ struct source_prefixes {
 /* Who, and in which scope. */
 struct source_key {
 	uint8_t address[16]; /* in network order, bits behind the prefix zero; IPv4 in the first four bytes */
-	uint8_t bits;	     /* of the prefix */
+	uint8_t bits;	     /* of the prefix; 0: a UNIX client's user, whose number is in the first four bytes */
 	uint8_t is_ipv6;
 	uint16_t scope; /* 0: all listeners; else a listener's number, which stays over reloads */
 };
@@ -70,10 +71,19 @@ struct sources *sources_destroy(struct sources *s);
 /* False for what has no address (UNIX). An IPv4-mapped address is the IPv4 one; a zone does not count. Thread: any. */
 bool source_key_of(struct source_key *to, const struct sockaddr *peer, const struct source_prefixes *p, uint16_t scope);
 
-/* "10.0.0.1", "10.0.0.0/24", "2001:db8::/64", without the scope. Thread: any. */
+/* That of a user, of UNIX clients. SOURCE_NO_USER: all whom the kernel cannot name. Thread: any. */
+#define SOURCE_NO_USER ((uid_t)-1)
+struct source_key source_key_of_user(uid_t uid, uint16_t scope);
+
+static inline bool source_key_is_user(const struct source_key *key)
+{
+	return key->bits == 0;
+}
+
+/* "10.0.0.1", "10.0.0.0/24", "2001:db8::/64", "unix uid 1000", "unix", without the scope. Thread: any. */
 void source_key_add_text(struct text *t, const struct source_key *key);
 
-/* Reads that text. Returns 0 or -EINVAL: not this form, bits behind the prefix, an IPv4-mapped address. Thread: any. */
+/* Reads that text of an address. Returns 0 or -EINVAL: not this form, bits behind the prefix, an IPv4-mapped address. Thread: any. */
 int source_key_parse(struct source_key *to, const char *text, size_t n, uint16_t scope) MUST_CHECK;
 
 /* The entry of a key, made when there is none: never NULL (see above). The pointer stays good while at most one other is

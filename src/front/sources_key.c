@@ -52,9 +52,29 @@ bool source_key_of(struct source_key *to, const struct sockaddr *peer, const str
 	return true;
 }
 
+struct source_key source_key_of_user(uid_t uid, uint16_t scope)
+{
+	struct source_key key = {.scope = scope};
+	memcpy(key.address, &uid, sizeof(uid));
+	return key;
+}
+
+static void add_user(struct text *t, const struct source_key *key)
+{
+	uid_t uid;
+	memcpy(&uid, key->address, sizeof(uid));
+	text_add(t, "unix");
+	if (uid != SOURCE_NO_USER)
+		text_printf(t, " uid %u", (unsigned)uid);
+}
+
 void source_key_add_text(struct text *t, const struct source_key *key)
 {
 	char address[INET6_ADDRSTRLEN];
+	if (source_key_is_user(key)) {
+		add_user(t, key);
+		return;
+	}
 	if (!inet_ntop(key->is_ipv6 ? AF_INET6 : AF_INET, key->address, address, sizeof(address)))
 		return;
 	text_add(t, address);

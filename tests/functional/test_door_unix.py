@@ -69,6 +69,31 @@ def test_ones_own_user(usherd, folder):
 
 @pytest.mark.root
 @pytest.mark.programs("setpriv")
+def test_one_user_does_not_take_all_room(usherd, folder):
+    """A client counts as its user when room is short; it has no limits of a source, and is not banned."""
+    path = f"{folder}/x"
+    limits = {"connections": 50, "per_source": 1}
+    daemon = usherd({"x": shared(path=path)}, door={"overload": {"percent": 60}, "limits": limits, "ban": {"after": 1}})
+    open_ones = []
+    while len(open_ones) < 50:
+        sock = daemon.connect("x")
+        try:
+            if ask(sock) != b"hello":
+                break
+        except (BrokenPipeError, ConnectionResetError):
+            break
+        open_ones.append(sock)
+    assert len(open_ones) == 31, "beyond 60%, and with more than an eighth of what is left"
+    daemon.wait_refused("overload", f"unix uid {os.geteuid()}")
+    assert outcome(path, 4001) == "served"
+    for sock in open_ones:
+        sock.close()
+    daemon.wait_closed("client_closed", 32)
+    assert ask(daemon.connect("x")) == b"hello"
+
+
+@pytest.mark.root
+@pytest.mark.programs("setpriv")
 def test_users_and_groups(usherd, folder):
     path = f"{folder}/x"
     daemon = usherd({"x": shared(path=path, allow=["uid:4001", "user:daemon", "gid:4002", "group:games"], deny=["gid:4003"])})

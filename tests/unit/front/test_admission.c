@@ -496,7 +496,7 @@ START_TEST(who_hides_its_unit_does_not_get_past_a_deny)
 }
 END_TEST
 
-START_TEST(unix_peers_have_no_source)
+START_TEST(unix_peers_have_no_limits_of_a_source)
 {
 	struct visitor v = neighbour(4001, 4001);
 	configure("limits: { per_source = 1; rate_per_source = \"1/min\"; }; ban: {};", "",
@@ -504,10 +504,12 @@ START_TEST(unix_peers_have_no_source)
 	for (unsigned i = 0; i < 5; i++) {
 		ck_assert_int_eq(ask_neighbour(&v), CLOSE_NONE);
 		struct seat_taken seat = let_in(B, &v);
-		for (unsigned j = 0; j < SOURCE_SCOPES; j++)
-			ck_assert_ptr_null(seat.shares[j]);
+		ck_assert_ptr_null(seat.shares[ADMISSION_LISTENER]);
+		const struct source *user = source_of(seat.shares[ADMISSION_DOOR]);
+		ck_assert(source_key_is_user(source_key(user)));
+		ck_assert_uint_eq(source_open(user), i + 1);
 	}
-	ck_assert_uint_eq(sources_count(sources), 0);
+	ck_assert_uint_eq(sources_count(sources), 1);
 	/* the limits that do not ask where one comes from are theirs too */
 	configure("", "", "limits: { connections = 5; at_limit = \"close\"; };");
 	ck_assert_int_eq(ask_neighbour(&v), CLOSE_limit_connections);
@@ -848,6 +850,33 @@ START_TEST(those_who_hold_the_most_are_shed_first)
 }
 END_TEST
 
+/* Those whom the kernel cannot name are one. */
+START_TEST(a_unix_client_counts_as_its_user_when_room_is_short)
+{
+	struct visitor v[] = {neighbour(4001, 4001), neighbour(4002, 4001), stranger()};
+	configure("", "", "");
+	for (unsigned i = 0; i < ARRAY_LEN(v); i += 2) {
+		tight = 0;
+		for (unsigned j = 0; j < 3; j++) {
+			ck_assert_int_eq(ask_neighbour(&v[i]), CLOSE_NONE);
+			(void)let_in(B, &v[i]);
+		}
+		tight = 32;
+		room = 24;
+		ck_assert_int_eq(ask_neighbour(&v[i]), CLOSE_NONE);
+		room = 23;
+		ck_assert_int_eq(ask_neighbour(&v[i]), CLOSE_overload);
+		ck_assert_int_eq(ask_neighbour(&v[1]), CLOSE_NONE);
+	}
+	/* an address of the same number is somebody else */
+	ck_assert_int_eq(ask(A, "161.15.0.0"), CLOSE_NONE);
+	room = 0;
+	ck_assert_int_eq(ask_neighbour(&v[1]), CLOSE_overload);
+	configure("trusted = \"uid:4001\";", "", "");
+	ck_assert_int_eq(ask_neighbour(&v[0]), CLOSE_NONE);
+}
+END_TEST
+
 START_TEST(a_source_counts_with_all_listeners_when_room_is_short)
 {
 	configure("", "", "");
@@ -991,7 +1020,7 @@ int main(void)
 	tcase_add_test(lists, those_for_whom_there_is_no_room_have_the_limits_of_one);
 	tcase_add_test(lists, who_hides_its_unit_does_not_get_past_a_deny);
 	tcase_add_test(lists, who_is_in_too_many_groups_does_not_get_past_a_deny);
-	tcase_add_test(lists, unix_peers_have_no_source);
+	tcase_add_test(lists, unix_peers_have_no_limits_of_a_source);
 	suite_add_tcase(s, lists);
 	TCase *limits = tcase_create("limits");
 	tcase_add_checked_fixture(limits, setup, teardown);
@@ -1011,6 +1040,7 @@ int main(void)
 	tcase_add_test(limits, a_ban_resets_whatever_the_limits_ask_for);
 	tcase_add_test(limits, who_is_trusted_has_no_limits);
 	tcase_add_test(limits, those_who_hold_the_most_are_shed_first);
+	tcase_add_test(limits, a_unix_client_counts_as_its_user_when_room_is_short);
 	tcase_add_test(limits, a_source_counts_with_all_listeners_when_room_is_short);
 	tcase_add_test(limits, limits_are_asked_in_their_order);
 	tcase_add_test(limits, taking_counts_in_both_scopes);

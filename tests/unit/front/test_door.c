@@ -5,6 +5,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../suite.h"
 #include "base/clock.h"
@@ -135,6 +136,7 @@ static void teardown(void)
 }
 
 static struct netaddr address;
+static const struct sockaddr_un local = {.sun_family = AF_UNIX};
 
 static struct visitor from(const char *text)
 {
@@ -258,7 +260,6 @@ END_TEST
 
 START_TEST(unix_peers_are_told_by_their_user)
 {
-	static const struct sockaddr_un local = {.sun_family = AF_UNIX};
 	struct visitor v;
 	configure("deny = \"uid:4001\"; ban: { after = 1; };", "", "b");
 	visitor_from_address(&v, (const struct sockaddr *)&local);
@@ -628,22 +629,50 @@ START_TEST(without_room_all_are_shed_but_trusted_ones)
 }
 END_TEST
 
-/* Whoever holds much goes without while memory is short, whatever room there is. */
+/* What this process holds. */
+static uint64_t held_bytes(void)
+{
+	unsigned long size;
+	unsigned long resident;
+	FILE *statm = fopen("/proc/self/statm", "r");
+	ck_assert_int_eq(fscanf(statm, "%lu %lu", &size, &resident), 2);
+	fclose(statm);
+	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* As if so many percent of the limit were held. */
+static void exceed_memory(unsigned percent)
+{
+	char text[128];
+	uint64_t limit = held_bytes() * 100 / percent;
+	snprintf(text, sizeof(text), "trusted = \"10.9.0.0/16\"; overload: { memory = \"%lluB\"; percent = 0; };",
+		 (unsigned long long)limit);
+	configure(text, "", "b");
+}
+
+/* Whoever holds much goes without while memory is short, whatever room there is, and in the end all do. */
 START_TEST(memory_counts)
 {
 	struct source_share *shares[3][SOURCE_SCOPES];
-	configure("overload: { memory = \"16MiB\"; percent = 0; };", "", NULL);
-	size_t much = 64 << 20;
+	const size_t much = 128 << 20;
 	char *held = malloc(much);
 	memset(held, 1, much);
 	__asm__ volatile("" : : "r"(held) : "memory");
-	door_set(door, &set, rules, now_ms);
-	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_int_eq(visit(A, "10.1.0.1"), CLOSE_NONE);
+	exceed_memory(90);
+	for (unsigned i = 0; i < 3; i++)
 		come_in(A, "10.1.0.1", shares[i]);
-	}
+	ck_assert_int_eq(visit(A, "10.1.0.1"), CLOSE_NONE);
+	exceed_memory(101);
 	ck_assert_int_eq(visit(A, "10.1.0.1"), CLOSE_overload);
 	ck_assert_int_eq(visit(A, "10.1.0.2"), CLOSE_NONE);
+	exceed_memory(108);
+	ck_assert_int_eq(visit(A, "10.1.0.2"), CLOSE_NONE);
+	exceed_memory(120);
+	ck_assert_int_eq(visit(A, "10.1.0.2"), CLOSE_overload);
+	ck_assert_int_eq(visit(A, "10.9.0.2"), CLOSE_NONE);
+	struct visitor v;
+	visitor_from_address(&v, (const struct sockaddr *)&local);
+	ck_assert_int_eq(decide(B, &v), CLOSE_overload);
 	free(held);
 	configure("overload: { percent = 0; };", "", NULL);
 	ck_assert_int_eq(visit(A, "10.1.0.1"), CLOSE_NONE);
@@ -655,6 +684,39 @@ START_TEST(memory_counts)
 	for (unsigned i = 0; i < message_count; i++)
 		said = said || strstr(messages[i], "room is short (of memory, of which usherd holds ");
 	ck_assert(said);
+}
+END_TEST
+
+START_TEST(users_of_unix_clients_are_shed_and_not_banned)
+{
+	struct source_share *shares[SOURCE_SCOPES];
+	struct verdict verdict;
+	struct visitor v;
+	configure("ban: { after = 1; }; limits: { per_source = 1; };", "", "b");
+	visitor_from_address(&v, (const struct sockaddr *)&local);
+	v.has_credentials = true;
+	v.uid = v.gid = 4001;
+	for (unsigned i = 0; i < 2; i++) {
+		door_decide(door, &sockets[B], &v, now_ms * 1000, &verdict);
+		ck_assert_int_eq(verdict.reason, CLOSE_NONE);
+	}
+	door_let_in(door, &sockets[B], &v, &verdict, now_ms * 1000, shares);
+	ck_assert_ptr_null(shares[ADMISSION_LISTENER]);
+	ck_assert_int_eq(decide(B, &v), CLOSE_NONE);
+	door_set_room(door, 7, 1000);
+	ck_assert_int_eq(decide(B, &v), CLOSE_overload);
+	v.uid = 4002;
+	ck_assert_int_eq(decide(B, &v), CLOSE_NONE);
+	v.uid = 4001;
+	door_set_room(door, 1000, 1000);
+	offend(shares[ADMISSION_DOOR], 20);
+	ck_assert_int_eq(turn(), 1);
+	ck_assert_int_eq(decide(B, &v), CLOSE_NONE);
+	ck_assert_uint_eq(sources_ban_count(door_sources(door)), 0);
+	source_closed(source_of(shares[ADMISSION_DOOR]));
+	stop();
+	must_tell("b: refused 1 connection of unix uid 4001: usherd was short of room, and its source held more than "
+		  "others, or there was none (overload)");
 }
 END_TEST
 
@@ -693,6 +755,7 @@ int main(void)
 	tcase_add_test(c, some_descriptors_are_kept_for_trusted_clients);
 	tcase_add_test(c, without_room_all_are_shed_but_trusted_ones);
 	tcase_add_test(c, memory_counts);
+	tcase_add_test(c, users_of_unix_clients_are_shed_and_not_banned);
 	tcase_add_test(c, a_door_that_was_never_opened_goes);
 	suite_add_tcase(s, c);
 	return suite_run(s);

@@ -112,6 +112,29 @@ START_TEST(what_cannot_be_read_is_no_overload)
 }
 END_TEST
 
+START_TEST(the_further_a_limit_is_exceeded_the_less_room_there_is)
+{
+	ck_assert_uint_eq(overload_room(0, 0, 0, 16), UINT64_MAX);
+	ck_assert_uint_eq(overload_room(UINT64_MAX, 0, 100, 16), UINT64_MAX);
+	ck_assert_uint_eq(overload_room(799, 800, 100, 16), UINT64_MAX);
+	ck_assert_uint_eq(overload_room(800, 800, 100, 16), 16);
+	ck_assert_uint_eq(overload_room(850, 800, 100, 16), 8);
+	ck_assert_uint_eq(overload_room(899, 800, 100, 16), 1);
+	ck_assert_uint_eq(overload_room(900, 800, 100, 16), 0);
+	ck_assert_uint_eq(overload_room(UINT64_MAX, 800, 100, 16), 0);
+	/* a part of next to nothing is nothing */
+	ck_assert_uint_eq(overload_room(1, 1, 0, 16), 0);
+	/* the most that the options let through */
+	const uint64_t most = UINT64_C(1) << 40;
+	for (uint64_t value = most, last = 16; value < most + most / 4; value += most / 1000) {
+		uint64_t room = overload_room(value, most, most / 8, 16);
+		ck_assert_uint_le(room, last);
+		ck_assert(room > 0 || value >= most + most / 8);
+		last = room;
+	}
+}
+END_TEST
+
 static const struct {
 	const char *text;
 	bool good;
@@ -148,6 +171,7 @@ int main(void)
 	tcase_add_test(c, a_limit_is_looked_at_at_once);
 	tcase_add_test(c, without_a_limit_nothing_is_done);
 	tcase_add_test(c, what_cannot_be_read_is_no_overload);
+	tcase_add_test(c, the_further_a_limit_is_exceeded_the_less_room_there_is);
 	tcase_add_loop_test(c, statm_is_read_as_it_is, 0, ARRAY_LEN(lines));
 	suite_add_tcase(s, c);
 	return suite_run(s);

@@ -153,6 +153,32 @@ START_TEST(addresses_become_keys)
 }
 END_TEST
 
+START_TEST(users_have_keys_too)
+{
+	static const struct {
+		uid_t uid;
+		const char *text;
+	} known[] = {{0, "unix uid 0"},
+		     {4001, "unix uid 4001"},
+		     {4294967294U, "unix uid 4294967294"},
+		     {SOURCE_NO_USER, "unix"}};
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		struct source_key key = source_key_of_user(known[i].uid, 7);
+		struct source_key again;
+		char memory[SOURCE_KEY_TEXT_BYTES];
+		struct text t;
+		text_init(&t, memory, sizeof(memory));
+		source_key_add_text(&t, &key);
+		ck_assert_str_eq(t.at, known[i].text);
+		ck_assert(source_key_is_user(&key));
+		ck_assert_uint_eq(key.scope, 7);
+		ck_assert_int_lt(source_key_parse(&again, t.at, t.length, 7), 0);
+	}
+	struct source_key zero = key_at("0.0.0.0", 1, 1);
+	ck_assert(!source_key_is_user(&zero));
+}
+END_TEST
+
 START_TEST(other_texts_are_no_keys)
 {
 	static const char *const wrong[] = {
@@ -814,6 +840,7 @@ int main(void)
 	TCase *c = tcase_create("sources");
 	tcase_set_timeout(c, 120);
 	tcase_add_test(c, addresses_become_keys);
+	tcase_add_test(c, users_have_keys_too);
 	tcase_add_test(c, other_texts_are_no_keys);
 	tcase_add_test(c, an_entry_is_found_again);
 	tcase_add_test(c, scope_and_prefix_tell_sources_apart);
