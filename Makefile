@@ -128,6 +128,11 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libusher.a
 	$(say) LD $@
 	$(Q)$(CC) -fsanitize=fuzzer $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
+# a functional test's load
+$(BUILD)/tests/functional/%: $(BUILD)/tests/functional/%.o $(BUILD)/libusher.a
+	$(say) LD $@
+	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+
 # the load of a benchmark, or one of a part
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libusher.a
 	$(say) LD $@
@@ -157,7 +162,7 @@ $(BUILD)/systemd/%: systemd/%.in
 	$(Q)mkdir -p $(@D)
 	$(Q)sed 's|@SBINDIR@|$(sbindir)|g' $< >$@
 
--include $(LIB_OBJS:.o=.d) $(HOOKS_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BENCH_BINS:=.d) $(BUILD)/doc/mkman.d
+-include $(LIB_OBJS:.o=.d) $(HOOKS_OBJS:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BINS:=.d) $(FUZZ_BINS:=.d) $(BENCH_BINS:=.d) $(BUILD)/tests/functional/flood.d $(BUILD)/doc/mkman.d
 
 .PHONY: man
 man: $(MAN) ## the manual alone
@@ -182,14 +187,14 @@ test: ## the tests that need no root, no network and no other programs (only che
 	@PYTHON='$(PYTHON)' PYTEST_ARGS="$(PYTEST_ARGS) -m 'not programs and not root and not heavy'" tests/run $(BUILD) unit functional
 
 .PHONY: unit-bins
-unit-bins: $(UNIT_BINS) $(BUILD)/hooks/usherd # and what the functional tests need besides the daemon
+unit-bins: $(UNIT_BINS) $(BUILD)/hooks/usherd $(BUILD)/tests/functional/flood # and what the functional tests need besides the daemon
 
 .PHONY: unit
 unit: unit-bins ## the unit tests
 	@tests/run $(BUILD) unit
 
 .PHONY: functional
-functional: all hooks ## the functional tests; PYTEST_ARGS='-k reload' picks some
+functional: all hooks $(BUILD)/tests/functional/flood ## the functional tests; PYTEST_ARGS='-k reload' picks some
 	@PYTHON='$(PYTHON)' tests/run $(BUILD) functional
 
 .PHONY: bench-bins
@@ -223,7 +228,7 @@ lint: ## everything below, in parallel
 
 SRC_C = $(sort $(wildcard src/*.c src/*/*.c))
 SRC_H = $(sort $(wildcard src/*/*.h))
-OTHER_C = $(sort $(wildcard tests/unit/*.h tests/unit/*/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch] doc/*.[ch]))
+OTHER_C = $(sort $(wildcard tests/unit/*.h tests/unit/*/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch] tests/functional/*.[ch] doc/*.[ch]))
 # clang knows what gcc does not, and less of what gcc warns of
 CLANG_FLAGS = $(USHER_CPPFLAGS) -std=gnu11 -pthread -Wall -Wextra -Wno-unknown-warning-option $(PKG_CFLAGS)
 

@@ -10,10 +10,14 @@ import subprocess
 import threading
 import time
 
+import pytest
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 USHERD = os.environ.get("USHERD") or str(TOP / "build" / "usherd")
 # the same with src/base/test_hook.h in it
 HOOKS = str(pathlib.Path(USHERD).parent / "hooks" / "usherd")
+# flood.c
+FLOOD = pathlib.Path(USHERD).parent / "tests" / "functional" / "flood"
 SANITIZER = next((kind for kind in ("thread", "address") if f"san-{kind}" in USHERD), None)
 IS_ROOT = os.geteuid() == 0
 # how much longer things may take under a sanitizer
@@ -180,6 +184,31 @@ def free_port(host="127.0.0.1"):
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
         sock.bind((host, 0))
         return sock.getsockname()[1]
+
+
+class Flood:
+    """Connections by flood.c, as fast as they go: `how_long` in seconds, or "5000x". With a prefix for a source
+    each comes from another address of it."""
+
+    def __init__(self, address, how_long, source=None, at_once=32, wrapper=()):
+        if not FLOOD.exists():
+            pytest.skip(f"{FLOOD} is not there: make unit-bins")
+        command = [*wrapper, FLOOD, address, str(how_long), str(at_once), *([source] if source else [])]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def runs(self):
+        return self.process.poll() is None
+
+    def wait(self, timeout=120 * SLOW):
+        """How many were refused, and how many answered."""
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        assert self.process.returncode == 0, err
+        return tuple(int(word.split()[0]) for word in out.split(", "))
 
 
 class Closed(dict):

@@ -4,8 +4,10 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../suite.h"
 #include "base/attr.h"
@@ -794,6 +796,48 @@ START_TEST(a_flood_of_addresses_frees_nobody)
 }
 END_TEST
 
+/* ---- memory ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEASURED_MOST 400 /* with what a sanitizer notes about it */
+#else
+#define MEASURED_MOST 97 /* with the allocator's own for each chunk */
+#endif
+
+static size_t resident_bytes(void)
+{
+	unsigned long pages = 0;
+	FILE *statm = fopen("/proc/self/statm", "r");
+	HOLDS(statm && fscanf(statm, "%*u %lu", &pages) == 1);
+	fclose(statm);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The default, filled by addresses from everywhere. */
+START_TEST(a_million_take_96_bytes_each)
+{
+	HOLDS(sizeof(struct source_chunk) <= SOURCES_CHUNK * 96);
+	size_t before = resident_bytes();
+	unsigned most = 1000000;
+	struct sources *s = sources_create(most);
+	for (unsigned i = 0; sources_count(s) < most; i++) {
+		struct sockaddr_in6 from = {.sin6_family = AF_INET6};
+		uint64_t high = any();
+		memcpy(&from.sin6_addr, &high, sizeof(high));
+		struct source_key key;
+		HOLDS(i < 2 * most && source_key_of(&key, (struct sockaddr *)&from, &prefixes, 0));
+		sources_get(s, &key, 1000);
+	}
+	/* all is filled but a part of the last chunk */
+	HOLDS(sources_bytes(s) <= ((size_t)most + SOURCES_CHUNK) * 96 + most / SOURCES_CHUNK * sizeof(void *) + 4096);
+	size_t taken = resident_bytes() - before;
+	printf("%.2f bytes each of %u sources\n", (double)taken / most, most);
+	ck_assert_msg(taken / most < MEASURED_MOST, "%zu bytes each", taken / most);
+	HOLDS(taken / most >= 90);
+	sources_destroy(s);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 #define HANDED 50000
@@ -860,6 +904,7 @@ int main(void)
 	tcase_add_test(c, bans_leave_room_for_others);
 	tcase_add_loop_test(c, is_like_the_model, 0, 16);
 	tcase_add_loop_test(c, a_flood_of_addresses_frees_nobody, 0, 5);
+	tcase_add_test(c, a_million_take_96_bytes_each);
 	tcase_add_test(c, workers_close_while_main_forgets);
 	suite_add_tcase(suite, c);
 	return suite_run(suite);
