@@ -505,7 +505,8 @@ START_TEST(unix_peers_have_no_limits_of_a_source)
 		ck_assert_int_eq(ask_neighbour(&v), CLOSE_NONE);
 		struct seat_taken seat = let_in(B, &v);
 		ck_assert_ptr_null(seat.shares[ADMISSION_LISTENER]);
-		const struct source *user = source_of(seat.shares[ADMISSION_DOOR]);
+		struct source *user = source_of(seat.shares[ADMISSION_DOOR]);
+		ck_assert(rate_is_full(source_arrivals(user), now_ms * 1000000));
 		ck_assert(source_key_is_user(source_key(user)));
 		ck_assert_uint_eq(source_open(user), i + 1);
 	}
