@@ -98,8 +98,15 @@ $(BUILD)/hooks/usherd: $(MAIN_OBJ) $(HOOKS_OBJS) $(BUILD)/libusher.a
 	$(say) LD $@
 	$(Q)$(CC) $(USHER_LDFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
+# preloaded into a daemon by tests: counts what it asks of the heap
+$(BUILD)/tests/functional/%.so: tests/functional/%.c
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 $(WARNINGS) $(WERROR) $(CFLAGS) -fno-builtin -fPIC -shared $(LDFLAGS) -o $@ $<
+
+TEST_HELPERS := $(BUILD)/hooks/usherd $(BUILD)/tests/functional/flood $(if $(SAN),,$(BUILD)/tests/functional/count_heap.so)
 .PHONY: hooks
-hooks: $(BUILD)/hooks/usherd ## build/hooks/usherd, which tests can make stick: never install it
+hooks: $(TEST_HELPERS) ## build/hooks/usherd, which tests can make stick (never install it), and other helpers of tests
 
 $(BUILD)/libusher.a: $(LIB_OBJS)
 	$(say) AR $@
@@ -187,14 +194,14 @@ test: ## the tests that need no root, no network and no other programs (only che
 	@PYTHON='$(PYTHON)' PYTEST_ARGS="$(PYTEST_ARGS) -m 'not programs and not root and not heavy'" tests/run $(BUILD) unit functional
 
 .PHONY: unit-bins
-unit-bins: $(UNIT_BINS) $(BUILD)/hooks/usherd $(BUILD)/tests/functional/flood # and what the functional tests need besides the daemon
+unit-bins: $(UNIT_BINS) $(TEST_HELPERS) # and what the functional tests need besides the daemon
 
 .PHONY: unit
 unit: unit-bins ## the unit tests
 	@tests/run $(BUILD) unit
 
 .PHONY: functional
-functional: all hooks $(BUILD)/tests/functional/flood ## the functional tests; PYTEST_ARGS='-k reload' picks some
+functional: all hooks ## the functional tests; PYTEST_ARGS='-k reload' picks some
 	@PYTHON='$(PYTHON)' tests/run $(BUILD) functional
 
 .PHONY: bench-bins
