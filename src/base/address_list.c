@@ -217,7 +217,9 @@ static void set_file_problem(struct address_list_problems *p, int error)
 		return;
 	switch (error) {
 	case EAGAIN:
-		text_add(&t, "it changed just now or while it was read, and may be half written");
+		text_add(&t, "it changed just now or while it was read, and may be half written; write another file "
+			     "and rename "
+			     "it to this one");
 		break;
 	case EISDIR:
 		text_add(&t, "is a directory, where a file is needed");

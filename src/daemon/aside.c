@@ -165,6 +165,15 @@ enum aside_news aside_look(struct aside *a, uint64_t now_ms, struct aside_slow *
 	return news;
 }
 
+bool aside_where(struct aside *a, uint64_t now_ms, struct aside_slow *to)
+{
+	pthread_mutex_lock(&a->lock);
+	memcpy(to->path, a->path, sizeof(a->path));
+	to->ms = now_ms > a->since_ms ? now_ms - a->since_ms : 0;
+	pthread_mutex_unlock(&a->lock);
+	return to->path[0] != '\0';
+}
+
 /* The thread is at its end: this does not wait. */
 MAIN_ONLY static void join(struct aside *a)
 {

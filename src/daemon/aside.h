@@ -65,6 +65,9 @@ struct aside_slow {
 /* To be called now and then; `to` is set where there is news. */
 enum aside_news aside_look(struct aside *a, uint64_t now_ms, struct aside_slow *to) MAIN_ONLY;
 
+/* The file that it is at now, and for how long. False: none. */
+bool aside_where(struct aside *a, uint64_t now_ms, struct aside_slow *to) MAIN_ONLY;
+
 /* Waits until `run` has returned, `wait_ms` at the most. Returns whether it has. */
 bool aside_wait(struct aside *a, int wait_ms) MAIN_ONLY;
 

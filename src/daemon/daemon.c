@@ -204,10 +204,8 @@ MAIN_ONLY static void run(struct daemon *d)
 {
 	while (!d->stops_wanted) {
 		acceptor_turn(d->acceptor, -1);
-		if (d->reload_wanted && !d->stops_wanted) {
-			d->reload_wanted = false;
-			reload_run(d);
-		}
+		if (!d->stops_wanted)
+			reload_turn(d);
 	}
 }
 

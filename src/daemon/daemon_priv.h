@@ -13,12 +13,25 @@
 #include "daemon/bans.h"
 #include "daemon/certificates.h"
 #include "daemon/daemon.h"
+#include "daemon/list_loading.h"
 #include "daemon/lists.h"
 #include "daemon/reload_request.h"
 #include "daemon/store.h"
 #include "front/acceptor.h"
 #include "front/listener.h"
 #include "worker/handoff.h"
+
+/* A reload that waits for the list files that it names anew. */
+struct reloading {
+	struct list_loading *loading; /* owned; NULL: no reload is under way */
+	struct config *config;	      /* ref */
+	struct config_errors *errors; /* owned */
+	uint64_t began_ms;
+	bool read; /* all files are, or will not be in time: it is finished when the turn is over */
+	struct watch told;
+	struct timer look;
+	struct reload_requests requests; /* who is to be told of it */
+};
 
 struct daemon {
 	const struct daemon_options *options; /* borrowed */
@@ -38,6 +51,7 @@ struct daemon {
 	struct watch signal_watch;
 	bool reload_wanted;
 	struct reload_requests reload_requests; /* who is to be told of the next reload */
+	struct reloading reloading;
 	unsigned stops_wanted;
 
 	/* housekeeping */
@@ -55,8 +69,13 @@ struct daemon {
 int signals_init(struct daemon *d) MUST_CHECK;
 int signals_watch(struct daemon *d) MUST_CHECK MAIN_ONLY;
 
-/* reload.c: loads and opens what the file says now; puts it into effect, or logs why not and keeps what there is. */
-void reload_run(struct daemon *d) MAIN_ONLY;
+/* reload.c: to be called after each turn of the loop. Begins a reload if one is wanted and none is under way: loads what the
+ * file says now, then opens it and puts it into effect, or logs why not and keeps what there is. List files that it names
+ * anew are read beside main first, for many turns if need be. */
+void reload_turn(struct daemon *d) MAIN_ONLY;
+
+/* reload.c: gives up the one that is under way: usherd stops. */
+void reload_give_up(struct daemon *d) MAIN_ONLY;
 
 /* reload.c: has open connections looked at, where the configuration says enforce. `daemon` is a struct daemon *. */
 void reload_enforce(void *daemon) MAIN_ONLY;

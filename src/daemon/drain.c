@@ -54,6 +54,7 @@ bool drain_run(struct daemon *d)
 	text_init(&t, time, sizeof(time));
 	value_add_duration(&t, d->config->drain_timeout_ms);
 
+	reload_give_up(d);
 	reload_requests_answer(&d->reload_requests, "usherd is stopping", NULL);
 	acceptor_stop(d->acceptor);
 	uint64_t open = pool_open(d->pool);

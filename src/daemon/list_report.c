@@ -126,3 +126,24 @@ void list_report_unreadable(const struct rules *r, unsigned i, int error)
 		rules_file(r, i), users.text.at, user ? user->pw_name : "without a name", (unsigned)geteuid(),
 		strerror(error));
 }
+
+void list_report_slow(struct aside *a, uint64_t now_ms, const char *meanwhile)
+{
+	struct log_record record;
+	struct aside_slow slow;
+	char bytes[48];
+	struct text time;
+	enum aside_news news = aside_look(a, now_ms, &slow);
+	if (news == ASIDE_NO_NEWS)
+		return;
+	bool is_slow = news == ASIDE_IS_SLOW;
+	text_init(&time, bytes, sizeof(bytes));
+	text_add_duration_ms(&time, slow.ms);
+	log_begin(&record, is_slow ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, LOG_LIST_SLOW);
+	log_field(&record, "USHER_LIST", "%s", slow.path);
+	if (is_slow)
+		log_submit(&record, "list file %s: the disk that it is on has not answered for %s: until it does, %s",
+			   slow.path, time.at, meanwhile);
+	else
+		log_submit(&record, "list file %s: the disk has answered, after %s", slow.path, time.at);
+}

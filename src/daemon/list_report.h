@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "daemon/aside.h"
 #include "front/rules.h"
 
 /* A line for each list file, for --check. */
@@ -24,5 +25,9 @@ void list_report_untried(const struct rules *r, unsigned i, int error);
 
 /* File i cannot be read now that root was given up. */
 void list_report_unreadable(const struct rules *r, unsigned i, int error);
+
+/* A thread that reads list files has been at one for long, or is through with it: each is said once. What is the case
+ * meanwhile: "the reload waits". */
+void list_report_slow(struct aside *a, uint64_t now_ms, const char *meanwhile) MAIN_ONLY;
 
 #endif

@@ -50,11 +50,18 @@ static bool is_at_the_other_end(int fd, pid_t pid)
 
 /* ---- the daemon */
 
-void reload_requests_add(struct reload_requests *r, pid_t pid, int number)
+bool reload_requests_have(const struct reload_requests *r, pid_t pid, int number)
 {
 	for (unsigned i = 0; i < r->count; i++)
 		if (r->at[i].pid == pid && r->at[i].number == number)
-			return;
+			return true;
+	return false;
+}
+
+void reload_requests_add(struct reload_requests *r, pid_t pid, int number)
+{
+	if (reload_requests_have(r, pid, number))
+		return;
 	if (r->count < RELOAD_REQUESTS_MAX)
 		r->at[r->count++] = (struct reload_request){.pid = pid, .number = number};
 }

@@ -30,6 +30,9 @@ struct reload_requests {
 /* Remembers who sent a SIGHUP with a number. */
 void reload_requests_add(struct reload_requests *r, pid_t pid, int number) MAIN_ONLY;
 
+/* Whether it is remembered. */
+bool reload_requests_have(const struct reload_requests *r, pid_t pid, int number) MAIN_ONLY;
+
 /* Tells all who asked how it went, and forgets them: `failure` is why it failed in a line, NULL when it did not; `errors`
  * (may be NULL) has more lines. Never waits. */
 void reload_requests_answer(struct reload_requests *r, const char *failure,

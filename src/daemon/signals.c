@@ -26,6 +26,10 @@ int signals_init(struct daemon *d)
 
 MAIN_ONLY static void hangup(struct daemon *d, const struct signalfd_siginfo *info)
 {
+	/* who waits for a reload asks again and again: a signal may be lost */
+	if (info->ssi_code == SI_QUEUE &&
+	    reload_requests_have(&d->reloading.requests, (pid_t)info->ssi_pid, info->ssi_int))
+		return;
 	d->reload_wanted = true;
 	if (info->ssi_code != SI_QUEUE)
 		return;

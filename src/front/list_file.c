@@ -75,6 +75,39 @@ void list_content_fini(struct list_content *c)
 	*c = (struct list_content){0};
 }
 
+int list_reads_add(struct list_reads *r, const char *path)
+{
+	if (list_reads_find(r, path))
+		return 0;
+	char *copy = strdup(path);
+	struct list_read *more = copy ? reallocarray(r->at, r->count + 1, sizeof(*more)) : NULL;
+	if (!more) {
+		free(copy);
+		return -ENOMEM;
+	}
+	r->at = more;
+	more[r->count++] = (struct list_read){.path = copy, .failed = -EAGAIN};
+	return 0;
+}
+
+const struct list_read *list_reads_find(const struct list_reads *r, const char *path)
+{
+	for (unsigned i = 0; i < r->count; i++)
+		if (strcmp(r->at[i].path, path) == 0)
+			return &r->at[i];
+	return NULL;
+}
+
+void list_reads_fini(struct list_reads *r)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		list_content_fini(&r->at[i].content);
+		free(r->at[i].path);
+	}
+	free(r->at);
+	*r = (struct list_reads){0};
+}
+
 struct list_file *list_file_create(const char *path)
 {
 	struct list_file *f = calloc(1, sizeof(*f));

@@ -30,6 +30,29 @@ int list_file_read(const char *path, uint64_t wall_ms, struct list_content *to,
 /* Gives back its memory; nothing was read then. */
 void list_content_fini(struct list_content *c);
 
+/* A file that was read, or not, for rules that are to come. */
+struct list_read {
+	char *path; /* owned */
+	int failed; /* of list_file_read; 0: the content is there */
+	struct list_content content;
+	struct address_list_problems problems;
+};
+
+/* Several: each path is there once. All zeros: none. Thread: any, one at a time. */
+struct list_reads {
+	struct list_read *at; /* owned */
+	unsigned count;
+};
+
+/* Adds a path (copied), unless it is there. Returns 0 or -ENOMEM. */
+int list_reads_add(struct list_reads *r, const char *path) MUST_CHECK;
+
+/* NULL: it is not there. */
+const struct list_read *list_reads_find(const struct list_reads *r, const char *path);
+
+/* Gives back its memory; there are none then. */
+void list_reads_fini(struct list_reads *r);
+
 /* A file that the rules of one configuration share with those of the next. Thread: main. */
 struct list_file {
 	char *path; /* owned */

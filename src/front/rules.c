@@ -16,7 +16,8 @@ static const char *const list_names[RULE_LISTS] = {"allow", "deny", "trusted"};
 /* On the way to rules. */
 struct loader {
 	struct rules *rules;
-	const struct rules *old; /* borrowed; may be NULL */
+	const struct rules *old;       /* borrowed; may be NULL */
+	const struct list_reads *read; /* borrowed; NULL: files are read here */
 	struct config_errors *errors;
 	bool failed;
 };
@@ -144,6 +145,23 @@ static int find_file(const struct rules *r, const char *path, unsigned *index)
 	return -ENOENT;
 }
 
+/* What is in a file, read by somebody else or here. */
+MAIN_ONLY static int get_content(const struct loader *l, const char *path, struct list_content *to,
+				 struct address_list_problems *problems)
+{
+	if (!l->read)
+		return list_file_read(path, 0, to, problems);
+	const struct list_read *r = list_reads_find(l->read, path);
+	if (!r)
+		return -EAGAIN; /* somebody forgot it: it is not read here in any case */
+	*problems = r->problems;
+	if (r->failed)
+		return r->failed;
+	*to = r->content;
+	prefix_set_ref(to->set);
+	return 0;
+}
+
 /* The file that an entry names, read if nobody has yet. What is wrong with one is said where it is named first. */
 MAIN_ONLY static int take_file(struct loader *l, const struct spot *spot, const char *path, unsigned *index)
 {
@@ -156,7 +174,7 @@ MAIN_ONLY static int take_file(struct loader *l, const struct spot *spot, const 
 	int failed = append_file(l, list_file_create(path), index);
 	if (failed)
 		return failed;
-	failed = list_file_read(path, 0, &l->rules->files[*index]->content, &problems);
+	failed = get_content(l, path, &l->rules->files[*index]->content, &problems);
 	if (failed)
 		report_file(l, spot, path, failed, &problems);
 	return 0;
@@ -248,12 +266,13 @@ MAIN_ONLY static int load_all(struct loader *l)
 	return l->failed ? -EINVAL : 0;
 }
 
-int rules_load(struct config *config, const struct rules *old, struct config_errors *errors, struct rules **to)
+int rules_load_read(struct config *config, const struct rules *old, const struct list_reads *read,
+		    struct config_errors *errors, struct rules **to)
 {
 	struct rules *r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	struct loader l = {.rules = r, .old = old, .errors = errors};
+	struct loader l = {.rules = r, .old = old, .read = read, .errors = errors};
 	r->scopes = scopes_create(config);
 	r->found = calloc(1, sizeof(*r->found));
 	int failed = r->scopes && r->found ? load_all(&l) : -ENOMEM;
@@ -262,6 +281,40 @@ int rules_load(struct config *config, const struct rules *old, struct config_err
 	else
 		*to = r;
 	return failed;
+}
+
+int rules_load(struct config *config, const struct rules *old, struct config_errors *errors, struct rules **to)
+{
+	return rules_load_read(config, old, NULL, errors, to);
+}
+
+MAIN_ONLY static int add_missing_of(const struct option_list *from, const struct rules *old, struct list_reads *to)
+{
+	for (unsigned i = 0; i < from->count; i++) {
+		struct access_entry e;
+		const char *why;
+		unsigned known;
+		/* what is wrong is said when it is loaded */
+		if (access_entry_parse(&e, from->at[i], &why) < 0 || e.kind != ACCESS_FILE ||
+		    find_file(old, e.name, &known) == 0)
+			continue;
+		int failed = list_reads_add(to, e.name);
+		if (failed)
+			return failed;
+	}
+	return 0;
+}
+
+int rules_add_missing(const struct config *config, const struct rules *old, struct list_reads *to)
+{
+	for (unsigned scope = 0; scope <= config->listener_count; scope++) {
+		for (unsigned list = 0; list < RULE_LISTS; list++) {
+			int failed = add_missing_of(list_of(config, scope, (enum rule_list)list), old, to);
+			if (failed)
+				return failed;
+		}
+	}
+	return 0;
 }
 
 struct rules *rules_destroy(struct rules *r)

@@ -32,6 +32,14 @@ struct rules;
 int rules_load(struct config *config, const struct rules *old, struct config_errors *errors,
 	       struct rules **to) MUST_CHECK MAIN_ONLY;
 
+/* The same with files that were read already, all that rules_add_missing has found: no file is touched. What is wrong with
+ * them is said of the entry that names them first. */
+int rules_load_read(struct config *config, const struct rules *old, const struct list_reads *read,
+		    struct config_errors *errors, struct rules **to) MUST_CHECK MAIN_ONLY;
+
+/* Adds the list files that `config` names and `old` (may be NULL) does not have. Returns 0 or -ENOMEM. */
+int rules_add_missing(const struct config *config, const struct rules *old, struct list_reads *to) MUST_CHECK MAIN_ONLY;
+
 /* Returns NULL; accepts NULL. */
 struct rules *rules_destroy(struct rules *r) MAIN_ONLY;
 

@@ -217,15 +217,26 @@ HUNG_DISK = {"wrapper": ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "
 
 
 def disk_answers(daemon):
-    """The one who held it back goes."""
-    os.kill(int(daemon.status()["TracerPid"]), signal.SIGKILL)
+    """The one who held it back goes. While it is there nothing ends the daemon."""
+    tracer = int(daemon.status()["TracerPid"])
+    if tracer:
+        os.kill(tracer, signal.SIGKILL)
+
+
+@pytest.fixture
+def hung_usherd(usherd):
+    started = []
+    yield lambda **options: started.append(usherd(start_options=HUNG_DISK, **options)) or started[-1]
+    for daemon in started:
+        if daemon.process.poll() is None:
+            disk_answers(daemon)
 
 
 @pytest.mark.programs("strace")
 @pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer does not run under strace")
-def test_a_disk_that_does_not_answer(usherd, state):
+def test_a_disk_that_does_not_answer(hung_usherd, state):
     """Nobody waits for it but the thread that writes; it is said when it takes long, and when it has an end."""
-    daemon = usherd(text=settings(state), start_options=HUNG_DISK)
+    daemon = hung_usherd(text=settings(state))
     offend(daemon)
     wait_until(lambda: "usherd-bans" in daemon.threads(), "the thread that writes")
     offend(daemon, "127.0.0.2")
@@ -241,8 +252,8 @@ def test_a_disk_that_does_not_answer(usherd, state):
 
 @pytest.mark.programs("strace")
 @pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer does not run under strace")
-def test_a_stop_does_not_wait_for_ever_for_a_disk(usherd, state):
-    daemon = usherd(text=settings(state), start_options=HUNG_DISK)
+def test_a_stop_does_not_wait_for_ever_for_a_disk(hung_usherd, state):
+    daemon = hung_usherd(text=settings(state))
     offend(daemon)
     wait_until(lambda: "usherd-bans" in daemon.threads(), "the thread that writes")
     daemon.signal(signal.SIGTERM)

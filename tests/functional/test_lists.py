@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """List files (file:PATH in allow, deny, trusted): read at the start, taken up when they change, kept when they are wrong."""
+import os
 import pathlib
 import re
+import signal
+import subprocess
 
 import pytest
 
-from harness import config, listener, run, wait_until
+from harness import SANITIZER, USHERD, ask, comes_in, config, listener, run, wait_until
 
 
 @pytest.fixture(name="place")
@@ -95,3 +98,151 @@ def test_check_tells_of_lists(place):
     code, out, err = run("--check", text=text, folder=place)
     assert (code, err) == (0, "")
     assert "list deny.txt (door.trusted, listeners.web.deny): 2 entries in 1 range\n" in out
+
+
+# ---- reloads that name new lists
+
+def whole(place, name, text):
+    """Writes a file in place, as careless writers do."""
+    (place / name).write_text(text)
+    (place / name).chmod(0o644)
+
+
+def test_a_reload_waits_for_a_list_that_is_being_written(usherd, place, notify):
+    """Main accepts by the old rules meanwhile; the manager is told of one reload, in order, however many signals come."""
+    daemon = usherd({"web": listener("echo")}, start_options={"env": {"NOTIFY_SOCKET": notify.path}})
+    notify.wait("READY")
+    whole(place, "deny.txt", "127.0.0.2\n127.0.0.30")  # half of an address, or all of it
+    daemon.path.write_text(config({"web": listener("echo", deny=[f"file:{place}/deny.txt"])}))
+    since = daemon.mark()
+    daemon.signal(signal.SIGHUP)
+    notify.wait("RELOADING")
+    assert comes_in(daemon.address("web"), "127.0.0.2")
+    assert ask(daemon.connect("web")) == b"hello"
+    assert not [line for line in daemon.log[since:] if line.startswith("reload")]
+    assert (notify.count("RELOADING"), notify.count("READY")) == (1, 1)
+    whole(place, "deny.txt", "127.0.0.2\n127.0.0.3\n127.0.0.4\n")
+    daemon.wait_log("^reloaded", since=since)
+    notify.wait("READY", count=2)
+    assert notify.count("RELOADING") == 1
+    assert [comes_in(daemon.address("web"), f"127.0.0.{n}") for n in (1, 2, 3, 4, 30)] == [True, False, False, False, True]
+
+
+def test_signals_while_a_reload_reads(usherd, place, notify):
+    """All of them together are one more reload, after this one, with what the file says then."""
+    daemon = usherd({"web": listener("echo")}, start_options={"env": {"NOTIFY_SOCKET": notify.path}})
+    whole(place, "deny.txt", "127.0.0.2")
+    daemon.path.write_text(config({"web": listener("echo", deny=[f"file:{place}/deny.txt"])}))
+    since = daemon.mark()
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: "usherd-lists" in daemon.threads(), "the list to be read")
+    daemon.path.write_text(config({"web": listener("echo", deny=[f"file:{place}/deny.txt", "127.0.0.3"])}))
+    for _ in range(5):
+        daemon.signal(signal.SIGHUP)
+    notify.wait("RELOADING", count=2)
+    notify.wait("READY", count=3)
+    said = wait_until(lambda: len(lines := [line for line in daemon.log[since:] if line.startswith("reload")]) >= 4 and lines,
+                      "two reloads to be told")
+    assert said == [f'reload: listener web: deny: not set -> "file:{place}/deny.txt"', "reloaded: 1 change",
+                    f'reload: listener web: deny: "file:{place}/deny.txt" -> "file:{place}/deny.txt", "127.0.0.3"',
+                    "reloaded: 1 change"]
+    assert [comes_in(daemon.address("web"), f"127.0.0.{n}") for n in (1, 2, 3)] == [True, False, False]
+    assert (notify.count("RELOADING"), notify.count("READY")) == (2, 3)
+
+
+def test_who_asks_for_a_reload_asks_for_one(usherd, place, notify):
+    """usherd --reload sends its signal again while there is no answer."""
+    daemon = usherd({"web": listener("echo")}, start_options={"env": {"NOTIFY_SOCKET": notify.path}})
+    whole(place, "deny.txt", "127.0.0.2")  # without an end: it is left alone for two seconds
+    daemon.path.write_text(config({"web": listener("echo", deny=[f"file:{place}/deny.txt"])}))
+    assert run("--reload", str(daemon.pid)) == (0, "", "")
+    assert not comes_in(daemon.address("web"), "127.0.0.2")
+    daemon.wait_log("^reloaded: 1 change$")
+    assert run("--reload", str(daemon.pid)) == (0, "", "")
+    daemon.wait_log("^reloaded: 0 changes$")
+    notify.wait("READY", count=3)
+    assert (notify.count("RELOADING"), notify.count("READY")) == (2, 3)
+
+
+def test_a_reload_does_not_take_a_list_that_is_never_whole(usherd, place):
+    daemon = usherd({"web": listener("echo")})
+    text = config({"web": listener("echo", deny=[f"file:{place}/deny.txt"])})
+    daemon.path.write_text(text)
+    since = daemon.mark()
+    with (place / "deny.txt").open("w") as file:
+        file.write("127.0.0.2")
+        file.flush()
+        daemon.signal(signal.SIGHUP)
+
+        def is_over():
+            file.write("\n127.0.0.3")
+            file.flush()
+            return [line for line in daemon.log[since:] if line.startswith("reload")]
+
+        (line,) = wait_until(is_over, "the reload to fail", timeout=40)
+    assert line.startswith("reload failed: ") and line.endswith(
+        f"listeners.web.deny: {place}/deny.txt: it changed just now or while it was read, and may be half written; write another "
+        "file and rename it to this one")
+    assert comes_in(daemon.address("web"), "127.0.0.2")
+
+
+def test_a_stop_while_a_reload_reads(usherd, place):
+    daemon = usherd({"web": listener("echo")})
+    whole(place, "deny.txt", "127.0.0.2")
+    daemon.path.write_text(config({"web": listener("echo", deny=[f"file:{place}/deny.txt"])}))
+    with subprocess.Popen([USHERD, "--reload", str(daemon.pid)], stderr=subprocess.PIPE, text=True) as asks:
+        wait_until(lambda: "usherd-lists" in daemon.threads(), "the list to be read")
+        daemon.stop()
+        said = asks.communicate()[1]
+    assert asks.returncode != 0
+    assert "usherd is stopping" in said
+
+
+def hung(path):
+    """Opening this file hangs, until disk_answers()."""
+    return {"wrapper": ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-P", str(path), "-e", "trace=openat",
+                        "-e", "inject=openat:delay_enter=600s"]}
+
+
+def disk_answers(daemon):
+    """The one who held it back goes. While it is there nothing ends the daemon."""
+    tracer = int(daemon.status()["TracerPid"])
+    if tracer:
+        os.kill(tracer, signal.SIGKILL)
+
+
+@pytest.fixture
+def hung_usherd(usherd):
+    started = []
+    yield lambda *args, path, **options: started.append(usherd(*args, start_options=hung(path), **options)) or started[-1]
+    for daemon in started:
+        if daemon.process.poll() is None:
+            disk_answers(daemon)
+
+
+@pytest.mark.slow
+@pytest.mark.programs("strace")
+@pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer does not run under strace")
+def test_a_reload_and_a_disk_that_does_not_answer(hung_usherd, place):
+    """It fails in the end, and says why; the next one, without that file, succeeds."""
+    deny = place / "deny.txt"
+    put(deny, "127.0.0.2\n")
+    put(place / "other.txt", "127.0.0.3\n")
+    daemon = hung_usherd({"web": listener("echo")}, path=deny)
+    daemon.path.write_text(config({"web": listener("echo", deny=[f"file:{deny}"])}))
+    with subprocess.Popen([USHERD, "--reload", str(daemon.pid)], stderr=subprocess.PIPE, text=True) as asks:
+        assert ask(daemon.connect("web")) == b"hello"
+        daemon.wait_log(rf"^list file {re.escape(str(deny))}: the disk that it is on has not answered for 1[0-9.]+s: until it "
+                        r"does, the reload waits for it$", timeout=40)
+        assert ask(daemon.connect("web")) == b"hello"
+        said = asks.communicate(timeout=60)[1]
+    assert asks.returncode == 2
+    assert f"list file {deny} was not read within 30.0s: the disk that it is on does not answer" in said
+    assert comes_in(daemon.address("web"), "127.0.0.2")
+    daemon.wait_log("^reload failed")
+    # other lists are read by another thread
+    assert daemon.reload(config({"web": listener("echo", deny=[f"file:{place}/other.txt"])})).ok
+    assert not comes_in(daemon.address("web"), "127.0.0.3")
+    disk_answers(daemon)
+    wait_until(lambda: "usherd-lists" not in daemon.threads(), "the thread that was left to end")
+    daemon.stop()

@@ -300,7 +300,10 @@ static int read_after(const char *text, uint64_t ms)
 	write_bytes("list", text, strlen(text));
 	int r = address_list_read(&list, "list", WRITTEN_S * 1000ull + ms, &problems);
 	if (r == -EAGAIN)
-		is_problem(0, 0, "it changed just now or while it was read, and may be half written");
+		is_problem(0, 0,
+			   "it changed just now or while it was read, and may be half written; write another file and "
+			   "rename "
+			   "it to this one");
 	else
 		ck_assert_uint_eq(problems.count, r == 0 ? 0 : 1);
 	address_list_fini(&list);

@@ -440,6 +440,63 @@ START_TEST(an_entry_is_found_with_its_place)
 }
 END_TEST
 
+START_TEST(files_that_were_read_are_not_read_again)
+{
+	struct list_reads reads = {0};
+	struct config *c;
+	struct rules *first;
+	struct rules *next;
+	static const char text[] =
+		"door: { deny = [ \"file:old.txt\", \"file:new.txt\" ]; };\n"
+		"listeners: { a: { listen = \"127.0.0.1:0\"; echo: {};\n"
+		"  allow = [ \"file:new.txt\", \"file:bad.txt\", \"10.0.0.0/8\" ]; }; };\n";
+	folder_write("old.txt", "10.1.0.0/16\n");
+	folder_write("new.txt", "10.2.0.0/16\n");
+	ck_assert_int_eq(config_load_text("test", text, strlen(text), service_groups(), &c, errors), 0);
+	ck_assert_int_eq(rules_add_missing(c, NULL, &reads), 0);
+	ck_assert_uint_eq(reads.count, 3);
+	list_reads_fini(&reads);
+
+	static const char old_text[] = "door: { deny = \"file:old.txt\"; };\n"
+				       "listeners: { a: { listen = \"127.0.0.1:0\"; echo: {}; }; };\n";
+	struct config *old_config;
+	ck_assert_int_eq(config_load_text("test", old_text, strlen(old_text), service_groups(), &old_config, errors),
+			 0);
+	ck_assert_int_eq(rules_load(old_config, NULL, errors, &first), 0);
+	config_unref(old_config);
+	ck_assert_int_eq(rules_add_missing(c, first, &reads), 0);
+	ck_assert_uint_eq(reads.count, 2);
+	ck_assert_str_eq(reads.at[0].path, "new.txt");
+	ck_assert_str_eq(reads.at[1].path, "bad.txt");
+	ck_assert_int_eq(list_file_read("new.txt", 0, &reads.at[0].content, &reads.at[0].problems), 0);
+	reads.at[0].failed = 0;
+	reads.at[1].failed = -EIO;
+	ck_assert_int_eq(unlink("new.txt"), 0);
+	folder_write("bad.txt", "10.3.0.0/16\n");
+	/* what was wrong when it was read is wrong now */
+	ck_assert_int_eq(rules_load_read(c, first, &reads, errors, &next), -EINVAL);
+	ck_assert_uint_eq(config_errors_count(errors), 1);
+	ck_assert_ptr_nonnull(strstr(config_errors_line(errors, 0), "listeners.a.allow: bad.txt: Input/output error"));
+	config_unref(c);
+
+	static const char good_text[] = "door: { deny = [ \"file:old.txt\", \"file:new.txt\" ]; };\n"
+					"listeners: { a: { listen = \"127.0.0.1:0\"; echo: {}; }; };\n";
+	ck_assert_int_eq(config_load_text("test", good_text, strlen(good_text), service_groups(), &c, errors), 0);
+	ck_assert_int_eq(rules_load_read(c, first, &reads, errors, &next), 0);
+	config_unref(c);
+	list_reads_fini(&reads);
+	rules_destroy(first);
+	ck_assert_uint_eq(rules_file_count(next), 2);
+	ck_assert_uint_eq(rules_file_content(next, 1)->entries, 1);
+	struct netaddr a;
+	struct visitor v;
+	ck_assert_int_eq(netaddr_parse_ip(&a, "10.2.0.1", 8, 0), 0);
+	visitor_from_address(&v, &a.u.any);
+	ck_assert(rules_match(next, 0, RULE_DENY, &v));
+	rules_destroy(next);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("front/rules");
@@ -461,6 +518,7 @@ int main(void)
 	tcase_add_test(c, the_next_rules_share_the_files_that_are_known);
 	tcase_add_test(c, rules_that_are_wrong_leave_the_old_ones_alone);
 	tcase_add_test(c, an_entry_is_found_with_its_place);
+	tcase_add_test(c, files_that_were_read_are_not_read_again);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }
