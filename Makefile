@@ -183,9 +183,9 @@ run: ## installs what the build needs, builds, and runs the daemon with conf/dem
 ##@ Test
 .PHONY: check
 check: ## installs what the tests need, builds, runs all tests
-	@tests/deps build test
+	@tests/deps build test $$(test "$$(id -u)" != 0 || echo boot)
 	@$(MAKE) --no-print-directory -j$(JOBS) all unit-bins
-	@PYTHON='$(PYTHON)' tests/run $(BUILD) unit functional
+	@PYTHON='$(PYTHON)' tests/run $(BUILD) unit functional boot
 
 .PHONY: test
 test: ## the tests that need no root, no network and no other programs (only check and python3-pytest)
@@ -203,6 +203,11 @@ unit: unit-bins ## the unit tests
 .PHONY: functional
 functional: all hooks ## the functional tests; PYTEST_ARGS='-k reload' picks some
 	@PYTHON='$(PYTHON)' tests/run $(BUILD) functional
+
+.PHONY: check-boot
+check-boot: ## the tests in a Debian that really boots, with the package installed; needs root
+	@tests/deps build boot
+	@PYTHON='$(PYTHON)' tests/run $(BUILD) boot
 
 .PHONY: bench-bins
 bench-bins: $(BENCH_BINS) ## what makes the load of a benchmark, and measures of single parts

@@ -19,6 +19,24 @@ def _setns(fd):
         raise OSError(error, f"setns: {os.strerror(error)}")
 
 
+@contextlib.contextmanager
+def inside_of(path):
+    """Sockets that this thread makes are in the network that this file in /run/netns or /proc is."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            _setns(fd)
+        finally:
+            os.close(fd)
+        try:
+            yield
+        finally:
+            _setns(before)
+    finally:
+        os.close(before)
+
+
 class Network:
     """`wrapper` is what a daemon in it is started with. Raises CalledProcessError when there can be none."""
 
@@ -36,22 +54,9 @@ class Network:
             self.remove()
             raise
 
-    @contextlib.contextmanager
     def inside(self):
         """Sockets that this thread makes are in this network."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        try:
-            fd = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
-            try:
-                _setns(fd)
-            finally:
-                os.close(fd)
-            try:
-                yield
-            finally:
-                _setns(before)
-        finally:
-            os.close(before)
+        return inside_of(f"/run/netns/{self.name}")
 
     def connect(self, address, source, **options):
         with self.inside():
