@@ -125,7 +125,7 @@ PEERS_ALL = {
         Peer("hitch", "hitch", [("hitch.conf", "hitch --config=CONFIG"), ("hitch-web.conf", "hitch --config=CONFIG")],
              ("hitch --version", r"hitch (\S+)")),
         Peer("stunnel", "stunnel", [("stunnel.conf", "stunnel4 CONFIG")], ("stunnel4 -version", r"stunnel (\S+)")),
-        Peer("xinetd", "xinetd", [("xinetd.conf", "xinetd -dontfork -f CONFIG -pidfile /dev/null")],
+        Peer("xinetd", "xinetd", [("xinetd.conf", "xinetd -dontfork -f CONFIG -pidfile CONFIG.pid")],
              ("xinetd -version", r"(\d\S*)")),
     )
 }
