@@ -83,6 +83,8 @@ MAIN_ONLY static int open_front(struct daemon *d)
 		return fail("start", -ENOMEM);
 	int code = load_and_open(d, errors);
 	report_config_errors(errors);
+	if (code != DAEMON_EXIT_OK && config_errors_count(errors) > 0)
+		manager_not_starting(config_errors_line(errors, 0));
 	config_errors_destroy(errors);
 	return code;
 }

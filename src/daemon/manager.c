@@ -135,6 +135,13 @@ void manager_stopping(const char *status)
 	(void)tell(text, -1, TELL_MS);
 }
 
+void manager_not_starting(const char *why)
+{
+	char text[MESSAGE_BYTES];
+	snprintf(text, sizeof(text), "STATUS=did not start: %s", why);
+	(void)tell(text, -1, TELL_MS);
+}
+
 bool manager_status(const char *status)
 {
 	char text[MESSAGE_BYTES];

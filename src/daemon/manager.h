@@ -23,6 +23,9 @@ bool manager_ready(void) MUST_CHECK;
 void manager_reloading(void);
 void manager_stopping(const char *status);
 
+/* STATUS of a start that failed. It is seen until the next one, also when the journal's last lines are systemd's own. */
+void manager_not_starting(const char *why);
+
 /* Returns as above. */
 bool manager_status(const char *status) MUST_CHECK;
 

@@ -69,6 +69,14 @@ def test_start_with_errors_fails_as_check_does(folder):
     assert "usherd.conf:1: workers" in err
 
 
+def test_a_failed_start_says_why_in_its_status(folder, notify):
+    """Until the next one: systemd shows few lines of the log, and the last ones are its own."""
+    code, _, _ = run(text="workers = -1;\n", folder=folder, env={"NOTIFY_SOCKET": notify.path})
+    assert code != 0
+    status = notify.wait("STATUS")["STATUS"]
+    assert status.startswith("did not start: ") and "usherd.conf:1: workers" in status
+
+
 def test_log_level_on_the_command_line_wins(usherd):
     daemon = usherd({"echo": listener("echo")}, log_level="info", start_options={"args": ["--log-level", "debug"]})
     assert daemon.port("echo")
