@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The journal: fields, namespaces, and a journald that goes away."""
+"""The journal: fields, the catalog, namespaces, and a journald that goes away."""
+import re
 import time
 
 import harness
@@ -31,6 +32,35 @@ def test_a_close_record_has_fields(usher):
     assert record["PRIORITY"] == "6"
     assert record["SYSLOG_IDENTIFIER"] == "usherd"
     assert record["_SYSTEMD_UNIT"] == SERVICE
+
+
+def test_every_record_of_the_daemon_has_a_kind(usher):
+    """Which the catalog explains: what it means and what to do."""
+    m = usher.machine
+    usher.restart({"web": listener("echo", ECHO)})
+    usher.ask(ECHO)
+    usher.configure({"web": listener("echo", ECHO, backlogg=3)})
+    m.systemctl("reload", SERVICE, check=False)
+    m.kill(usher.pid, "HUP")
+    m.wait_journal("MESSAGE_ID=074912ab62c1429b860d158658217813")
+    usher.restart({"web": listener("echo", ECHO)})
+    m.wait_journal(CLOSED)
+    kinds = {r["MESSAGE_ID"] for r in m.journal("-u", SERVICE, f"_PID={usher.pid}") + m.journal("SYSLOG_IDENTIFIER=usherd", CLOSED)}
+    assert len(kinds) >= 3
+    for kind in kinds:
+        text = m.out("journalctl", "--dump-catalog", kind)
+        assert "Subject:" in text and len(text.splitlines()) >= 4, text
+    explained = m.journal_text("-x", CLOSED)
+    assert re.search(r"(?s)Subject: .*man:usherd\(8\).*listener web", explained), explained
+
+
+def test_the_whole_catalog_is_there(usher):
+    """One entry for each kind of record that the source knows."""
+    source = (harness.TOP / "src/report/log_kinds.def").read_text(encoding="ascii")
+    ids = re.findall(r'LOG_KIND\(\w+, "([0-9a-f]{32})"', source)
+    listed = usher.machine.out("journalctl", "--list-catalog")
+    missing = [i for i in ids if i not in listed]
+    assert ids and not missing, missing
 
 
 def test_journald_stopped_and_started_while_records_flow(usher):

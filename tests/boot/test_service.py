@@ -103,7 +103,7 @@ def test_a_wrong_file_fails_the_start(usher):
     failed = m.systemctl("restart", SERVICE, check=False)
     assert failed.returncode != 0
     assert usher.active == "failed"
-    wait_until(lambda: CONFIG in usher.status_page() and "echoo" in usher.status_page(), usher.status_page)
+    wait_until(lambda: "did not start" in usher.status_text() and "echoo" in usher.status_text(), usher.status_page)
     assert int(m.property(SERVICE, "NRestarts")) == 0
 
 
@@ -174,7 +174,7 @@ def test_a_daemon_that_cannot_listen_says_so(usher):
         failed = m.systemctl("restart", SERVICE, check=False)
         assert failed.returncode != 0
         said = "listeners.echo.listen: listen 127.0.0.1:7009: Address already in use"
-        wait_until(lambda: said in usher.status_page(), usher.status_page)
+        wait_until(lambda: f'Status: "did not start: {CONFIG}:' in usher.status_page() and said in usher.status_page(), usher.status_page)
     # and goes on trying for a while: what was in the way may go
     wait_until(lambda: usher.active == "active", usher.status_page)
 
