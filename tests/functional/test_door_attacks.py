@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Attacks with real programs against a web server behind usherd, while a trusted client goes on as if nothing was."""
-import contextlib
 import http.client
 import re
 import subprocess
@@ -11,7 +10,7 @@ import pytest
 
 import programs
 from conftest import find_program
-from harness import SLOW, connect, listener, proxy, reset, split_address
+from harness import SLOW, Flood, listener, proxy, split_address
 
 TRUSTED = "127.0.0.9"
 
@@ -54,6 +53,21 @@ def public(upstream):
     )
 
 
+def came_from(daemon, source):
+    """After its end: how many connections of a source were refused, and how many were let in."""
+    return daemon.refused(peer=source), len([r for r in daemon.close_records() if r.peer.startswith(f"{source}:")])
+
+
+CONNECTIONS = 400
+STATUS = re.compile(r"(initializing|pending|connected|error|closed):\s+(\d+)")
+
+
+def slowhttptest_saw(output):
+    """What it says of its connections in the end."""
+    plain = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", output)
+    return {name: int(n) for name, n in STATUS.findall(plain)}  # the last of each
+
+
 @pytest.mark.heavy
 @pytest.mark.programs("nginx", "slowhttptest")
 @pytest.mark.parametrize("kind", ["-H", "-B", "-X"])
@@ -64,16 +78,26 @@ def test_slow_http(usherd, folder, kind):
         address = daemon.address("web")
         visitor = Visitor(address)
         done = subprocess.run(
-            [find_program("slowhttptest"), kind, "-c", "400", "-r", "200", "-i", "2", "-l", "6", "-p", "3",
+            [find_program("slowhttptest"), kind, "-c", str(CONNECTIONS), "-r", "200", "-i", "2", "-l", "6", "-p", "3",
              "-u", f"http://{address}/"],
             capture_output=True, text=True, check=False, timeout=60 * SLOW,
         )
         seconds = visitor.stop()
-        print(f"{kind}: {len(seconds)} requests of the trusted client, the slowest took {seconds[-1] * 1000:.0f} ms")
+        daemon.stop()
+        refused, let_in = came_from(daemon, "127.0.0.1")
+        saw = slowhttptest_saw(done.stdout)
+        print(f"{kind}: {saw}; {refused} refused, {let_in} let in; {len(seconds)} requests of the trusted client, the slowest took "
+              f"{seconds[-1] * 1000:.0f} ms")
         assert not visitor.errors, visitor.errors[:5]
         assert len(seconds) > 20
-        assert re.search(r"closed|error|connections", done.stdout), done.stdout[-500:]
-        daemon.wait_refused("limit_per_source", "127.0.0.1")
+        # the attack took place as it was meant, and each of its connections is accounted for; slowhttptest itself looks
+        # now and then whether the server is there
+        assert sum(saw.values()) == CONNECTIONS, done.stdout[-1500:]
+        assert saw["closed"] >= CONNECTIONS - 50 and saw["connected"] <= 50, saw
+        assert CONNECTIONS <= refused + let_in <= CONNECTIONS + 20
+        assert refused == daemon.refused("limit_per_source", "127.0.0.1") + daemon.refused("limit_rate_per_source", "127.0.0.1")
+        assert refused >= saw["closed"] - let_in
+        assert came_from(daemon, TRUSTED) == (0, len(seconds))
 
 
 @pytest.mark.heavy
@@ -85,23 +109,17 @@ def test_connection_flood(usherd, folder):
         daemon = usherd({"web": web})
         address = daemon.address("web")
         visitor = Visitor(address)
-        tried = 0
-        held = []
-        end = time.monotonic() + 3
-        while time.monotonic() < end or tried < 2000:
-            with contextlib.suppress(OSError):
-                sock = connect(address, source=("127.0.0.66", 0))
-                held.append(sock)
-            tried += 1
-            if len(held) > 500:
-                reset(held.pop(0))
+        floods = [Flood(address, 3, "127.0.0.66"), Flood(address, "5000x", "127.0.0.66")]
+        attempts = sum(sum(flood.wait()) for flood in floods)
         seconds = visitor.stop()
-        print(f"{tried} connections; {len(seconds)} requests of the trusted client, the slowest took {seconds[-1] * 1000:.0f} ms")
-        for sock in held:
-            sock.close()
+        daemon.wait_log(r"web: 127\.0\.0\.66 is banned for 1h")
+        daemon.stop()
+        refused, let_in = came_from(daemon, "127.0.0.66")
+        print(f"{attempts} connections, {refused} refused, {let_in} let in; {len(seconds)} requests of the trusted client, the "
+              f"slowest took {seconds[-1] * 1000:.0f} ms")
         assert not visitor.errors, visitor.errors[:5]
         assert len(seconds) > 20
-        daemon.wait_log(r"web: 127\.0\.0\.66 is banned for 1")
-        daemon.stop()
-        assert daemon.refused(peer="127.0.0.66") > 1000
+        assert attempts >= 5000 and refused + let_in == attempts, "each of them is counted"
+        assert let_in <= 400 + 200 * 10 and daemon.refused("banned", "127.0.0.66") > 1000
         assert not daemon.refused(peer=TRUSTED)
+        assert came_from(daemon, TRUSTED) == (0, len(seconds))
