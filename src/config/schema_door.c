@@ -228,12 +228,12 @@ static const struct option_row ban_options[] = {
 		.fallback = "20",
 		.unit = "offences",
 		.change = CHANGE_RELOAD,
-		.help = "How many offences and refusals begin a ban. An offence is a handshake that failed, "
-			"an identity that was refused, a client that says nothing within timeouts.first_byte or "
-			"takes less than timeouts.minimum_rate, an error of the protocol that the service reports; a "
-			"refusal is a connection that deny, allow, per_source or rate_per_source turned away. Clients "
-			"that retry at once collect "
-			"refusals quickly: keep it well above what a limit makes of an honest one.",
+		.help = "How many offences and refusals begin a ban. An offence is a handshake that failed, an "
+			"identity that was refused, TLS that the client broke later, a client that says nothing within "
+			"timeouts.first_byte or takes less than timeouts.minimum_rate, an error of the protocol that "
+			"the service reports; a refusal is a connection that deny, allow, per_source or "
+			"rate_per_source turned away. Clients that retry at once collect refusals quickly: keep it "
+			"well above what a limit makes of an honest one.",
 	},
 	{
 		.name = "within",

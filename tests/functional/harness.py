@@ -103,6 +103,13 @@ def split_address(text):
     return host.strip("[]"), int(port)
 
 
+def with_zone(address):
+    """Python takes the zone of "fe80::1%lo" as a number only."""
+    if isinstance(address, tuple) and "%" in address[0]:
+        return socket.getaddrinfo(*address[:2], type=socket.SOCK_STREAM)[0][4]
+    return address
+
+
 def connect(address, timeout=TIMEOUT, source=None):
     """A client's socket, to a split address or its text."""
     if isinstance(address, str) and (address.startswith("unix:") or re.search(r":\d+$", address)):
@@ -114,8 +121,8 @@ def connect(address, timeout=TIMEOUT, source=None):
     sock.settimeout(timeout)
     try:
         if source is not None:
-            sock.bind(source)
-        sock.connect(address)
+            sock.bind(with_zone(source))
+        sock.connect(with_zone(address))
     except BaseException:
         sock.close()
         raise

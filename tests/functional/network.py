@@ -58,6 +58,10 @@ class Network:
         """Sockets that this thread makes are in this network."""
         return inside_of(f"/run/netns/{self.name}")
 
+    def ip(self, *args):
+        """Runs ip(8) in it."""
+        subprocess.run(["ip", "-n", self.name, *args], check=True, capture_output=True)
+
     def connect(self, address, source, **options):
         with self.inside():
             return connect(address, source=(source, 0), **options)

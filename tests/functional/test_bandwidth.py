@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""bandwidth: how fast bytes go, of a connection and of all of a listener. Sources are the business of the door's tests."""
+"""bandwidth: how fast bytes go, of a connection, of all of a source, of all of a listener."""
 import contextlib
 import socket
 import ssl
@@ -131,6 +131,62 @@ def test_a_listener_is_shared_fairly(usherd, serve):
     for meter in meters:
         assert meter.bytes >= total / len(meters) * 0.5, [vars(m) for m in meters]
         assert meter.bytes <= total / len(meters) * 2, [vars(m) for m in meters]
+
+
+SOURCES = ["127.0.0.2", "127.0.0.2", "127.0.0.3"]
+
+
+def measured(usherd, serve, way, limits):
+    """A meter for each of SOURCES, all of which go at once."""
+    meters = [None] * len(SOURCES)
+    barrier = threading.Barrier(len(SOURCES))
+
+    def measure(i, sock):
+        barrier.wait(TIMEOUT)
+        meters[i] = Meter(sock, 4)
+
+    def taking(sock, server):
+        measure(sock.recv(1)[0], sock)
+        server.add("done")
+
+    upstream = serve(servers.source(1 << 30) if way == "out" else taking)
+    daemon = usherd({"web": listener(proxy(upstream.address), bandwidth=limits)})
+    socks = [daemon.connect("web", source=(source, 0)) for source in SOURCES]
+    if way == "out":
+        threads = [threading.Thread(target=measure, args=item) for item in enumerate(socks)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    else:
+        for i, sock in enumerate(socks):
+            sock.sendall(bytes([i]))
+            flood(sock)
+        upstream.wait(lambda s: s.values["done"] == len(SOURCES))
+    return meters
+
+
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_a_source_shares_its_rate(usherd, serve, way):
+    """Two connections of one source have it together; another source has its own."""
+    *two, other = measured(usherd, serve, way, {f"source_{way}": LIMIT})
+    total = sum(meter.bytes for meter in two)
+    seconds = max(meter.seconds for meter in two)
+    assert RATE * seconds * LEAST <= total <= RATE * (seconds + 0.5) * MOST + BURST, [vars(m) for m in two]
+    for meter in two:
+        assert total * 0.25 <= meter.bytes <= total * 0.75, [vars(m) for m in two]
+    other.expect()
+
+
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_the_tightest_limit_counts(usherd, serve, way):
+    """Of a connection, its source and its listener: here it is the source's."""
+    limits = {way: f"{RATE}B/s", f"source_{way}": f"{RATE // 2}B/s burst 64KiB", f"listener_{way}": f"{RATE * 4}B/s"}
+    *two, other = measured(usherd, serve, way, limits)
+    total = sum(meter.bytes for meter in two)
+    seconds = max(meter.seconds for meter in two)
+    assert RATE / 2 * seconds * LEAST <= total <= RATE / 2 * (seconds + 0.5) * MOST + BURST, [vars(m) for m in two]
+    other.expect(rate=RATE // 2)
 
 
 def test_a_low_rate_is_no_stop_and_go(usherd):

@@ -10,10 +10,10 @@ import pytest
 
 import certificates
 import servers
-from harness import ask, comes_in, config, connect, ended, listener, proxy, reset, visit, wait_until
+from harness import ask, comes_in, config, connect, ended, listener, proxy, reset, run, visit, wait_until
 from test_lifecycle import activated
 from test_lists import put
-from tls_peer import hello, tls_connect, verdict
+from tls_peer import TlsStream, client_context, hello, tls_connect, verdict
 
 HOME = "127.0.0.1"
 
@@ -92,6 +92,35 @@ def test_ipv6(usherd, network):
     daemon.stop()
     assert daemon.refused("denied", "fd00:1::/64") == 1
     assert daemon.refused("denied") == len(outside)
+
+
+@pytest.mark.root
+@pytest.mark.programs("ip")
+def test_a_zone_does_not_count(usherd, network):
+    """Link-local clients, whose addresses have a zone, are matched by address and prefix."""
+    for last in "123459":
+        network.ip("addr", "add", f"fe80::{last}/64", "dev", "lo")
+    network.ip("addr", "add", "fe80:0:0:7::1/64", "dev", "lo")
+    text = config({"web": listener("echo", "[fe80::1%lo]:0", allow=["fe80::/64"], deny=["fe80::3", "fe80::4-fe80::5"],
+                                   trusted=["fe80::9"], limits={"per_source": 1})})
+    daemon = usherd(text=text, start_options={"wrapper": network.wrapper})
+    address = daemon.address("web")
+    outcomes = {"fe80::2": None, "fe80::3": "denied", "fe80::4": "denied", "fe80::5": "denied", "fe80::9": None,
+                "fe80:0:0:7::1": "not_allowed"}
+    for source, reason in outcomes.items():
+        assert network.comes_in(address, f"{source}%lo") == (reason is None), source
+        code, out, _ = run("--config", str(daemon.path), "--explain", "web", f"{source}%lo", wrapper=network.wrapper)
+        assert code == (1 if reason else 0) and out.splitlines()[-1].startswith(f"web {source}%lo: "), out
+        assert reason is None or out.rstrip().endswith(f"({reason})"), out
+    # a source is the /64, with or without a zone; who is trusted has no limit
+    with network.connect(address, "fe80::2%lo") as sock:
+        assert ask(sock) == b"hello"
+        assert not network.comes_in(address, "fe80::2%lo")
+        assert network.comes_in(address, "fe80::9%lo")
+    daemon.stop()
+    assert daemon.refused("denied", "fe80::/64") == 3
+    assert daemon.refused("not_allowed", "fe80:0:0:7::/64") == 1
+    assert daemon.refused("limit_per_source", "fe80::/64") == 1
 
 
 def test_a_mapped_address_is_the_ipv4_one(usherd):
@@ -345,7 +374,16 @@ def aborted(address, source):
         reset(sock)
 
 
-@pytest.mark.parametrize("offend, reason", [(plain, "tls_plain"), (aborted, "tls_aborted")])
+def garbled(address, source):
+    """A good handshake, then a record that nobody has the key for."""
+    with connect(address, source=(source, 0)) as sock:
+        stream = TlsStream(sock, client_context())
+        assert ask(stream) == b"hello"
+        sock.sendall(b"\x17\x03\x03\x00\x40" + bytes(64))
+        ended(sock)
+
+
+@pytest.mark.parametrize("offend, reason", [(plain, "tls_plain"), (aborted, "tls_aborted"), (garbled, "client_tls")])
 def test_failed_handshakes_become_a_ban(usherd, ca, offend, reason):
     secure = {"tls": certificates.tls(ca.issue(ips=[HOME])), "trusted": ["127.0.0.9"]}
     daemon = usherd(
@@ -364,6 +402,31 @@ def test_failed_handshakes_become_a_ban(usherd, ca, offend, reason):
         assert ask(stream) == b"hello"
     assert verdict(address, ca=ca) == "ok"
     assert len([m for m in daemon.log if " is banned for " in m]) == 1
+
+
+@pytest.mark.parametrize("reason", ["tls_no_certificate", "tls_untrusted", "tls_refused"])
+def test_refused_identities_become_a_ban(usherd, ca, folder, reason):
+    certificate = {
+        "tls_no_certificate": None, "tls_untrusted": certificates.Authority(folder, "Other CA").issue("alice"),
+        "tls_refused": ca.issue("mallory"),
+    }[reason]
+    client = {"ca": [ca.path], "allow": ["cn:alice"]}
+    daemon = usherd(
+        {"web": listener("echo", tls=certificates.tls(ca.issue(ips=[HOME]), client=client), ban={"after": 3}),
+         "other": listener("echo")},
+    )
+    address = daemon.address("web")
+    assert verdict(address, certificate=ca.issue("alice")) == "ok"
+    for _ in range(3):
+        assert verdict(address, certificate=certificate) not in ("ok", "reset")
+    daemon.wait_closed(reason, 3)
+    daemon.wait_log(r"^web: 127\.0\.0\.1 is banned for 10min")
+    assert verdict(address, certificate=ca.issue("alice")) == "reset", "it is the source that is banned"
+    daemon.wait_refused("banned", HOME, "web")
+    assert comes_in(daemon.address("other"))
+    with connect(address, source=("127.0.0.2", 0)) as sock:
+        assert ask(TlsStream(sock, client_context(certificate=ca.issue("alice")))) == b"hello"
+    assert len(daemon.close_records(reason=reason)) == 3
 
 
 # ---- floods and overload

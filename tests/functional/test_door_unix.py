@@ -194,3 +194,52 @@ def test_a_client_that_is_gone_is_known_all_the_same(usherd, folder):
     wait_until(lambda: daemon.refused("denied", f"unix uid {me}"), "the first to be told of")
     daemon.stop()
     assert daemon.refused("denied", f"unix uid {me}", "x") == 20
+
+
+@pytest.mark.root
+@pytest.mark.programs("setpriv", "unshare")
+def test_root_of_a_user_namespace_is_who_it_was(usherd, folder):
+    """In a namespace of its own anybody can be root; to usherd it is who it is outside."""
+    path = f"{folder}/x"
+    daemon = usherd({"x": shared(path=path, allow=["uid:4001"]), "root": shared(path=f"{folder}/root", allow=["uid:0", "gid:0"])})
+    for name, expected in (("x", "served"), ("root", "refused")):
+        done = subprocess.run(
+            ["setpriv", "--reuid=4001", "--regid=4002", "--clear-groups", "unshare", "--user", "--map-root-user",
+             sys.executable, "-c", CLIENT, f"{folder}/{name}"], capture_output=True, text=True, check=False,
+        )
+        if "unshare failed" in done.stderr:
+            pytest.skip(f"no user namespace to be had: {done.stderr.strip()}")
+        assert done.stdout.strip() == expected, done.stderr
+    daemon.wait_refused("not_allowed", "unix uid 4001", "root")
+
+
+@pytest.mark.root
+@pytest.mark.programs("unshare")
+def test_a_peer_without_credentials(usherd, folder):
+    """To a daemon in a PID namespace of its own the kernel cannot name a client outside: nobody's rule fits it."""
+    allow = ["uid:0", "gid:0", "uid:65534", "gid:65534", "unit:x.service"]
+    listeners = {name: shared(path=f"{folder}/{name}", **rules) for name, rules in {
+        "open": {}, "allowed": {"allow": allow}, "denied": {"deny": allow}, "trusted": {"trusted": allow, "limits": {"connections": 1}},
+    }.items()}
+    daemon = usherd(listeners, start_options={"wrapper": ["unshare", "--pid", "--fork", "--kill-child=KILL"]})
+    # unshare waits for the daemon and passes no signals on
+    with open(f"/proc/{daemon.pid}/task/{daemon.pid}/children", encoding="ascii") as children:
+        daemon.pid = int(children.read())
+    daemon.signal = lambda number: os.kill(daemon.pid, number)
+
+    def gets_in(name):
+        with connect(f"unix:{folder}/{name}") as sock:
+            try:
+                return ask(sock) == b"hello"
+            except (BrokenPipeError, ConnectionResetError):
+                return False
+
+    assert [name for name in listeners if gets_in(name)] == ["open", "trusted"]
+    daemon.wait_closed(listener="trusted")
+    with connect(f"unix:{folder}/trusted") as sock:
+        assert ask(sock) == b"hello"
+        assert not gets_in("trusted"), "it is not trusted"
+    daemon.stop()
+    assert daemon.refused("not_allowed", "unix", "allowed") == 1
+    assert daemon.refused("denied", "unix", "denied") == 1, "where it might be meant it is refused"
+    assert daemon.refused("limit_connections", "unix", "trusted") == 1
