@@ -2,9 +2,11 @@
 """List files (file:PATH in allow, deny, trusted): read at the start, taken up when they change, kept when they are wrong."""
 import os
 import pathlib
+import pwd
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -98,6 +100,56 @@ def test_check_tells_of_lists(place):
     code, out, err = run("--check", text=text, folder=place)
     assert (code, err) == (0, "")
     assert "list deny.txt (door.trusted, listeners.web.deny): 2 entries in 1 range\n" in out
+
+
+@pytest.mark.root
+def test_a_list_that_may_not_be_read_any_more(usherd, place):
+    """What was read before stays; said once; taken up when it may be read again."""
+    deny = place / "deny.txt"
+    put(deny, "127.0.0.2\n")
+    daemon = usherd({"web": listener("echo", deny=[f"file:{deny}"])}, user="nobody")
+    assert daemon.status()["Uid"].split()[0] == str(pwd.getpwnam("nobody").pw_uid)
+    since = daemon.mark()
+    deny.chmod(0)
+    failed = rf"^changed list is not taken up \(listeners.web.deny\); what was read before stays: {re.escape(str(deny))}: "
+    daemon.wait_log(failed + "Permission denied$", since=since)
+    deny.write_text("127.0.0.3\n")  # by root
+    put(place / "unrelated.txt", "x")
+    assert [comes_in(daemon.address("web"), f"127.0.0.{n}") for n in (2, 3)] == [False, True]
+    deny.chmod(0o644)
+    daemon.wait_log(r"^list renewed: .*: 1 entry$", since=since)
+    assert [comes_in(daemon.address("web"), f"127.0.0.{n}") for n in (2, 3)] == [True, False]
+    said = [line for line in daemon.log[since:] if re.search(failed, line)]
+    assert 1 <= len(said) <= 2, said  # once for each state of the file that was seen
+    assert not [line for line in said if not line.endswith("Permission denied")]
+
+
+def test_a_list_that_is_written_in_place(usherd, place):
+    """Slowly, and cut in the midst of an address: no part of it is ever in effect, and nobody complains."""
+    deny = place / "deny.txt"
+    put(deny, "127.0.0.2\n127.0.0.3\n")
+    daemon = usherd({"web": listener("echo", deny=[f"file:{deny}"])})
+    since = daemon.mark()
+
+    def allowed():
+        return [n for n in (2, 3, 4, 5) if comes_in(daemon.address("web"), f"127.0.0.{n}")]
+
+    with deny.open("w") as file:
+        for part in ("127.0.0.3\n127.0.", "0.4\n127.", "0.0.50"):
+            file.write(part)
+            file.flush()
+            written = time.monotonic()
+            for _ in range(4):
+                time.sleep(0.1)  # all together shorter than what it may rest: two seconds
+                now = allowed()
+                if time.monotonic() - written > 1.5:
+                    pytest.skip("this machine is too slow for it")
+                assert now == [4, 5]
+        file.write("-127.0.0.50\n")
+    daemon.wait_log(r"^list renewed: .*: 3 entries( in 2 ranges)?$", since=since)
+    assert allowed() == [2, 5]
+    assert len([line for line in daemon.log[since:] if line.startswith("list renewed")]) == 1
+    assert not [line for line in daemon.log[since:] if "not taken up" in line]
 
 
 # ---- reloads that name new lists

@@ -446,10 +446,9 @@ START_TEST(files_that_were_read_are_not_read_again)
 	struct config *c;
 	struct rules *first;
 	struct rules *next;
-	static const char text[] =
-		"door: { deny = [ \"file:old.txt\", \"file:new.txt\" ]; };\n"
-		"listeners: { a: { listen = \"127.0.0.1:0\"; echo: {};\n"
-		"  allow = [ \"file:new.txt\", \"file:bad.txt\", \"10.0.0.0/8\" ]; }; };\n";
+	static const char text[] = "door: { deny = [ \"file:old.txt\", \"file:new.txt\" ]; };\n"
+				   "listeners: { a: { listen = \"127.0.0.1:0\"; echo: {};\n"
+				   "  allow = [ \"file:new.txt\", \"file:bad.txt\", \"10.0.0.0/8\" ]; }; };\n";
 	folder_write("old.txt", "10.1.0.0/16\n");
 	folder_write("new.txt", "10.2.0.0/16\n");
 	ck_assert_int_eq(config_load_text("test", text, strlen(text), service_groups(), &c, errors), 0);
