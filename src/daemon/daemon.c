@@ -197,6 +197,8 @@ MAIN_ONLY static int start(struct daemon *d)
 	log_submit(&r, "ready: %u listener%s, %u worker%s", d->config->listener_count,
 		   d->config->listener_count == 1 ? "" : "s", pool_workers(d->pool),
 		   pool_workers(d->pool) == 1 ? "" : "s");
+	report_next_step(d->config, d->options->config_path);
+	report_hidden_units(d->rules);
 	housekeeping_say_status(d);
 	housekeeping_say_ready(d);
 	return DAEMON_EXIT_OK;

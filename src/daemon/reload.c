@@ -104,6 +104,7 @@ MAIN_ONLY static void put_into_effect(struct daemon *d, const struct prepared *p
 	/* what cannot be watched was logged: the rest of the new configuration is worth more than the old one */
 	(void)!acceptor_set_listeners(d->acceptor, set, d->rules);
 	reload_enforce(d);
+	report_hidden_units(d->rules);
 	report_no_longer_listening(old);
 	store_forget(old);
 	listeners_close(old);

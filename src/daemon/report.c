@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/report.h"
 
+#include <unistd.h>
+
 #include "report/log.h"
+#include "service/service.h"
 
 void report_config_errors(const struct config_errors *errors)
 {
@@ -40,4 +43,26 @@ void report_no_longer_listening(const struct listener_set *old)
 	for (unsigned i = 0; i < old->count; i++)
 		if (old->at[i].socket)
 			say(old->at[i].socket, old->at[i].config, LOG_UNLISTENING, "no longer listening on");
+}
+
+void report_next_step(const struct config *config, const char *path)
+{
+	for (unsigned i = 0; i < config->listener_count; i++)
+		if (!services[config->listeners[i].service]->is_trial)
+			return;
+	log_write(LOG_LEVEL_NOTICE, LOG_GENERAL,
+		  "nothing is served yet but what shows that usherd works. Next: put a listener into %s, for which "
+		  "usherd.conf(5) has examples, try it with usherd --check, and systemctl reload usherd puts it into "
+		  "effect",
+		  path);
+}
+
+void report_hidden_units(const struct rules *rules)
+{
+	/* process 1 is another user's, and always there */
+	if (!rules_ask_units(rules) || access("/proc/1/cgroup", R_OK) == 0)
+		return;
+	log_write(LOG_LEVEL_WARNING, LOG_GENERAL,
+		  "a rule with \"unit:\" has no client in it: /proc hides the units of other users' processes. "
+		  "ProtectProc=default in a drop-in shows them; see usherd(8)");
 }

@@ -386,6 +386,14 @@ bool rules_want_unit(const struct rules *r, unsigned scope)
 	return r->scopes->at[0].wants_unit || r->scopes->at[scope].wants_unit;
 }
 
+bool rules_ask_units(const struct rules *r)
+{
+	for (unsigned i = 0; i < r->scopes->count; i++)
+		if (r->scopes->at[i].wants_unit)
+			return true;
+	return false;
+}
+
 /* The entry of a file that has the visitor. What counts is the content in effect. */
 MAIN_ONLY static bool find_in_file(const struct rules *r, unsigned i, const struct visitor *v, struct rule_found *to)
 {

@@ -56,6 +56,9 @@ bool rules_may_match(const struct rules *r, unsigned scope, enum rule_list list,
 /* Whether any rule of a scope (or of `door`) asks for a UNIX peer's unit: only then is it worth finding out. */
 bool rules_want_unit(const struct rules *r, unsigned scope);
 
+/* Whether any rule at all does. */
+bool rules_ask_units(const struct rules *r);
+
 /* For an explanation: which entry it is that has the visitor on the list. `place` is the entry's in the configuration;
  * `line` that of a list file, which is read anew for it: 0 when the file has changed, and the address is not in it any
  * more. Text is valid until the next call. False: none. */

@@ -140,6 +140,10 @@ MAIN_ONLY static int set_owner_of(int file, const struct stat *st, const struct 
 		text_printf(why, "cannot give the file to user %s, group %s: %s",
 			    owner->user ? owner->user : "(as it is)", owner->group ? owner->group : "(as it is)",
 			    strerror(-failed));
+		if (failed == -EPERM)
+			text_add(why,
+				 "; unless it starts as root usherd can give it to a group that it is in, and under "
+				 "systemd the unit must let it (usherd(8), SYSTEMD)");
 		return failed;
 	}
 	char itself[64];

@@ -63,6 +63,7 @@ const struct service service_chargen = {
 	.group = &chargen_group,
 	.state_bytes = sizeof(struct chargen),
 	.descriptors = 1,
+	.is_trial = true,
 	.open = chargen_writable,
 	.readable = conn_discard,
 	.writable = chargen_writable,

@@ -29,5 +29,6 @@ extern const struct service service_daytime;
 const struct service service_daytime = {
 	.group = &daytime_group,
 	.descriptors = 1,
+	.is_trial = true,
 	.open = daytime_open,
 };

@@ -17,6 +17,7 @@ extern const struct service service_discard;
 const struct service service_discard = {
 	.group = &discard_group,
 	.descriptors = 1,
+	.is_trial = true,
 	.open = discard_open,
 	.readable = conn_discard,
 };

@@ -17,5 +17,6 @@ extern const struct service service_echo;
 const struct service service_echo = {
 	.group = &echo_group,
 	.descriptors = 1,
+	.is_trial = true,
 	.open = echo_open,
 };

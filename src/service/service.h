@@ -3,6 +3,7 @@
 #ifndef SERVICE_SERVICE_H
 #define SERVICE_SERVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/role.h"
@@ -17,6 +18,7 @@ struct service {
 	const struct option_group *group; /* its name in a listener and its options */
 	size_t state_bytes;		  /* its own memory a connection, zeroed: conn_state() */
 	unsigned descriptors;		  /* the most that one connection takes, its own included */
+	bool is_trial;			  /* there to see that usherd works, and for nothing else */
 
 	/* The TLS towards the upstreams that `values` (the checked group's) ask for; it may be not enabled. Borrowed from
 	 * `values`. NULL: there is none. Thread: any. */

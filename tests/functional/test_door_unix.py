@@ -183,6 +183,19 @@ def test_units(usherd, folder):
         daemon.wait_refused("not_allowed", "unix uid 0", "x")
 
 
+HIDDEN = ["unshare", "-m", "sh", "-c", 'mount -t proc -o hidepid=invisible proc /proc && exec "$@"', "sh"]
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_units_that_proc_hides_are_said(usherd, folder, hides):
+    """As ProtectProc=invisible does; only where a rule asks for them, at a reload too."""
+    daemon = usherd({"x": shared(path=f"{folder}/x")}, start_options={"wrapper": HIDDEN} if hides else None)
+    assert not any("ProtectProc" in line for line in daemon.log)
+    outcome = daemon.reload(config({"x": shared(path=f"{folder}/x", allow=["unit:a.service"])}))
+    assert outcome.ok
+    assert any('"unit:"' in line and "ProtectProc=default" in line for line in outcome.lines) == hides
+
+
 def test_a_client_that_is_gone_is_known_all_the_same(usherd, folder):
     """The kernel notes who it was when it connects."""
     me = os.geteuid()

@@ -101,6 +101,15 @@ def test_empty_systemd_environment_reaches_no_child(usherd, notify):
     assert not notify.messages
 
 
+def test_what_to_do_next_is_said_until_it_is_done(usherd):
+    daemon = usherd({"echo": listener("echo"), "day": listener("daytime")})
+    daemon.wait_log(f"^nothing is served yet .*{daemon.path}.*systemctl reload usherd")
+    daemon.stop()
+    daemon = usherd({"echo": listener("echo"), "web": listener(proxy("127.0.0.1:1"))})
+    daemon.stop()
+    assert not any(line.startswith("nothing is served") for line in daemon.log)
+
+
 # ---- what systemd is told
 
 
