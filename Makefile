@@ -321,7 +321,7 @@ deb: ## the Debian packages, in build/deb (DEB_BUILD_OPTIONS=nocheck leaves thei
 	@tests/deps build deb unit
 	@tests/package/build $(BUILD)/deb
 
-lint-deb: ## lintian and blhc, of what make deb has built
+lint-deb: $(filter deb,$(MAKECMDGOALS)) ## lintian and blhc, of what make deb has built
 	@tests/package/lint $(BUILD)/deb
 
 .PHONY: clean
