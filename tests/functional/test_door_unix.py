@@ -186,7 +186,7 @@ def test_units(usherd, folder):
 HIDDEN = ["unshare", "-m", "sh", "-c", 'mount -t proc -o hidepid=invisible proc /proc && exec "$@"', "sh"]
 
 
-@pytest.mark.parametrize("hides", [True, False])
+@pytest.mark.parametrize("hides", [pytest.param(True, marks=pytest.mark.root), False])
 def test_units_that_proc_hides_are_said(usherd, folder, hides):
     """As ProtectProc=invisible does; only where a rule asks for them, at a reload too."""
     daemon = usherd({"x": shared(path=f"{folder}/x")}, start_options={"wrapper": HIDDEN} if hides else None)
