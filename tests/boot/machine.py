@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import platform
 import re
 import select
 import shutil
@@ -43,6 +44,8 @@ def why_not():
     """Why nothing can boot here; None: it can."""
     if os.geteuid() != 0:
         return "it needs root"
+    if platform.freedesktop_os_release().get("VERSION_CODENAME") != SUITE:
+        return f"this is no Debian {SUITE}, and a package that is built here fits no other"
     missing = [p for p in PROGRAMS if not shutil.which(p, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")]
     if missing:
         return f"not installed: {', '.join(missing)} (tests/deps boot installs them)"

@@ -5,6 +5,8 @@ import socket
 import stat
 import threading
 
+import pytest
+
 import harness
 from harness import listener, wait_until
 from usher import CONFIG, SERVICE, SOCKET, Load, Usher
@@ -89,12 +91,19 @@ def test_install_remove_purge_reinstall(fresh_machine, deb):
     assert tells_the_time(m)
 
 
-def test_upgrade_with_connections_open(fresh_machine, older_deb, deb):
+@pytest.mark.parametrize("sockets", ["kept", "of a socket unit"])
+def test_upgrade_with_connections_open(fresh_machine, older_deb, deb, sockets):
     """Those that are open may finish, nobody new is refused, and the new daemon runs the administrator's configuration."""
     m = fresh_machine
     m.install(older_deb)
     usher = Usher(m)
-    usher.configure({"echo": listener("echo", ECHO)}, drain_timeout="30s")
+    where = ECHO
+    if sockets == "of a socket unit":
+        where = "systemd:web"
+        usher.drop_in(f"[Socket]\nListenStream=\nListenStream={ECHO}\n", SOCKET)
+        m.systemctl("stop", SERVICE)
+        m.systemctl("enable", "--now", SOCKET)
+    usher.configure({"echo": listener("echo", where)}, drain_timeout="30s")
     m.systemctl("restart", SERVICE)
     before = usher.pid
     version = m.out("dpkg-query", "-W", "-f", "${Version}", "usher")

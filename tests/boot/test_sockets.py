@@ -65,10 +65,12 @@ def test_restarts_refuse_nobody(usher):
     """Without a socket unit: the service manager keeps the sockets meanwhile."""
     usher.hurried()
     usher.restart({"echo": listener("echo", ECHO), "unix": listener("echo", "unix:/run/usher/echo.sock")})
-    with usher.load(ECHO) as load:
+    unix = f"unix:{usher.machine.path('/run/usher/echo.sock')}"
+    with usher.load(ECHO) as load, usher.load(unix, clients=1) as unix_load:
         for _ in range(RESTARTS):
             usher.machine.systemctl("restart", SERVICE)
             load.wait_for(1)
+            unix_load.wait_for(1)
     assert load.served >= RESTARTS
     assert int(usher.machine.property(SERVICE, "NFileDescriptorStore")) == 2
 
