@@ -40,15 +40,19 @@ def page(parts, height, title):
     )
 
 
+def scale_of(highs):
+    """One that is far out does not make dots of all others: it is cut."""
+    highs = sorted(highs)
+    if len(highs) > 2 and highs[-1] > 4 * highs[-2] > 0:
+        return 2 * highs[-2]
+    return highs[-1] or 1
+
+
 def panel(x, y, width, title, bars, titles):
     """Bars from zero, each with its range: (name, low, median, high)."""
     parts = [text(x, y, title, "t")]
     left, right = x + 142, x + width - 52
-    highs = sorted(high for _, _, _, high in bars)
-    most = highs[-1] or 1
-    # one that is far out does not make dots of all others: its bar is cut
-    if len(highs) > 2 and highs[-1] > 4 * highs[-2] > 0:
-        most = 2 * highs[-2]
+    most = scale_of(high for _, _, _, high in bars)
     for row, (name, low, middle, high) in enumerate(bars):
         at = y + 10 + row * BAR
 
@@ -97,17 +101,19 @@ def nice_ticks(most):
     return [0, most]
 
 
-def chart(x, y, width, height, title, lines):
+def chart(x, y, width, height, title, lines, titles):
     """Lines over a number of connections, which is logarithmic: {name: {count: value}}."""
     xs = sorted({count for line in lines.values() for count in line})
-    ticks = nice_ticks(max(value for line in lines.values() for value in line.values()) or 1)
-    left, top, right, bottom = x + 46, y + 16, x + width - 16, y + height - 34
+    most = scale_of(max(line.values()) for line in lines.values())
+    ticks = nice_ticks(most)
+    left, top, right, bottom = x + 46, y + 28, x + width - 16, y + height - 34
     span = math.log(xs[-1] / xs[0]) or 1
 
     def at(count, value):
         return left + (right - left) * math.log(count / xs[0]) / span, bottom - (bottom - top) * value / ticks[-1]
 
-    parts = [text(x, y, title, "t")]
+    parts = [text(x, y, title, "t"), f'<clipPath id="c{x:.0f}"><rect x="{left}" y="{top}" width="{right - left}" '
+             f'height="{bottom - top}"/></clipPath>']
     for value in ticks:
         level = at(xs[0], value)[1]
         parts.append(f'<path class="g" d="M{left} {level:.1f}H{right}"/>' + text(left - 6, level + 4, f"{value:g}", "s", "end"))
@@ -115,8 +121,12 @@ def chart(x, y, width, height, title, lines):
         parts.append(text(at(count, 0)[0], bottom + 17, f"{count:,}", "s", "middle"))
     for name in reversed(lines):  # usherd on top
         points = [at(count, value) for count, value in sorted(lines[name].items())]
-        parts.append(f'<polyline class="{name}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}"/>')
-        parts += [f'<circle class="{name}" cx="{a:.1f}" cy="{b:.1f}" r="3"/>' for a, b in points]
+        parts.append(f'<polyline class="{name}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" '
+                     f'clip-path="url(#c{x:.0f})"/>')
+        parts += [f'<circle class="{name}" cx="{a:.1f}" cy="{b:.1f}" r="3"/>' for a, b in points if b >= top]
+        worst = max(lines[name].values())
+        if worst > ticks[-1]:
+            parts.append(text(right, top - 3, f"{titles[name]}: up to {report.short(worst)}", "s", "end"))
     return parts
 
 
@@ -146,7 +156,7 @@ def growth(by_name, titles):
     ):
         if name in by_name and by_name[name].names():
             lines = curves(by_name[name], value_of)
-            parts += chart(x, 62, (WIDTH - 60) / 2, 300, words, lines)
+            parts += chart(x, 62, (WIDTH - 60) / 2, 300, words, lines, titles)
             names += [n for n in lines if n not in names]
             x += (WIDTH - 60) / 2 + 20
     parts += legend(20, 378, names, titles)

@@ -36,6 +36,7 @@ class Outcome:
         self.work = work
         self.rounds = rounds
         self.errors = errors
+        self.took_s = 0
 
     def names(self):
         return [name for name in self.work.candidates if self.rounds.get(name)]
@@ -88,7 +89,7 @@ def quartiles(values):
 def block(outcome):
     """The lines of one work's table."""
     work = outcome.work
-    lines = [f"{work.name}: {work.title}"]
+    lines = [f"{work.name}: {work.title} ({outcome.took_s} s)"]
     head = ["", *[title for _, title in work.figures]]
     split = work.figures[0][0] == "cpu" and work.name != "growth"
     if split:
@@ -161,6 +162,20 @@ def markdown(outcomes, facts, versions, settings):
     return "\n".join(lines) + "\n"
 
 
+def from_json(whole, works):
+    """The outcomes that as_json wrote."""
+    outcomes = []
+    for work in works:
+        had = whole["works"].get(work.name)
+        if not had:
+            continue
+        for figures in (f for rounds in had["rounds"].values() for f in rounds if f and "curve" in f):
+            figures["curve"] = {int(count): value for count, value in figures["curve"].items()}
+        outcomes.append(Outcome(work, had["rounds"], had["errors"]))
+        outcomes[-1].took_s = had["took_s"]
+    return outcomes
+
+
 def as_json(outcomes, facts, versions, settings):
     works = {}
     for outcome in outcomes:
@@ -172,6 +187,6 @@ def as_json(outcomes, facts, versions, settings):
             },
             "ratios": {name: outcome.ratios(name) for name in outcome.names() if name != "usherd"},
             "best_peer": outcome.best_peer(), "noise": outcome.noise(), "errors": outcome.errors,
-            "without": outcome.work.without,
+            "without": outcome.work.without, "took_s": outcome.took_s,
         }
     return {"machine": facts, "candidates": versions, "settings": settings, "works": works}

@@ -205,7 +205,7 @@ def tls_bulk(mode):
 
 def counts_of(bench, peer, most):
     """Some sizes of a crowd, as far as the candidate's descriptors allow."""
-    limit = min(most, (bench.files - 400) // peer.files)
+    limit = min(most, (bench.files - 1000) // peer.files)
     return [n for n in (100, 1000, 3000, 9000) if n < limit] + [limit]
 
 
@@ -291,7 +291,7 @@ def growth(bench, candidate):
     """CPU a request over the number of connections that ask."""
     curve, others = {}, []
     for count in bench.growth:
-        if count <= (bench.files - 400) // candidate.peer.files:
+        if count <= (bench.files - 1000) // candidate.peer.files:
             figures = closed(bench, candidate, "talk", count)
             curve[count] = figures["cpu"]
             others.append(figures["others"])
