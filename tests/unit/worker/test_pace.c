@@ -262,6 +262,161 @@ START_TEST(what_went_unasked_counts)
 }
 END_TEST
 
+/* ---- a naive model: a level for each connection, source and the listener, that bytes take from and time fills ---- */
+
+#define CROWD 40
+#define SOURCES 4
+
+struct level {
+	double a_second; /* 0: no limit */
+	double burst;
+	double there;
+	uint64_t at_ms;
+	unsigned connections;
+	double lowest;
+};
+
+struct member {
+	struct sender *sender;
+	unsigned source;
+	bool is_greedy;	      /* always has something to send, and sends all that it may */
+	uint64_t pause_ms;    /* else: nothing until then */
+	struct level *all[3]; /* its own, its source's, the listener's */
+};
+
+static uint64_t seed;
+
+static uint64_t chance(uint64_t below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (seed * UINT64_C(2685821657736338717) >> 11) % below;
+}
+
+static struct rate choose_rate(void)
+{
+	if (chance(3) == 0)
+		return (struct rate){.period_ms = 1000, .burst = 1};
+	uint64_t amount = (UINT64_C(1) << (10 + chance(20))) + chance(1000);
+	uint64_t burst = UINT64_C(1) << chance(23);
+	return (struct rate){.amount = amount, .period_ms = chance(2) ? 1000 : 60000, .burst = burst};
+}
+
+static struct level level_of(const struct rate *r)
+{
+	struct level l = {.at_ms = now_ms};
+	if (r->amount > 0) {
+		l.a_second = bytes_a_second(r);
+		l.burst = (double)r->burst > quantum(r) ? (double)r->burst : quantum(r);
+		l.there = l.lowest = l.burst;
+	}
+	return l;
+}
+
+static void level_take(struct level *l, uint64_t n)
+{
+	double came = l->a_second * (double)(now_ms - l->at_ms) / 1000;
+	l->there = l->there + came < l->burst ? l->there + came : l->burst;
+	l->at_ms = now_ms;
+	l->there -= (double)n;
+	l->lowest = l->there < l->lowest ? l->there : l->lowest;
+}
+
+/* One that may send does so: some send less than they may, give the rest back, and say nothing for a while. */
+static void member_go(struct member *m)
+{
+	struct sender *s = m->sender;
+	uint64_t n;
+	while ((n = pace_ask(&s->line, now_ms * NS_PER_MS, &s->at_ns)) > 0) {
+		bool stops = !m->is_greedy && chance(3) == 0;
+		if (stops)
+			n = chance(n + 1);
+		pace_use(&s->line, n, now_ms * NS_PER_MS);
+		s->sent += n;
+		for (unsigned i = 0; i < 3; i++)
+			if (m->all[i]->a_second > 0)
+				level_take(m->all[i], n);
+		if (stops) {
+			pace_rest(&s->line, now_ms * NS_PER_MS);
+			m->pause_ms = now_ms + chance(2000);
+			s->at_ns = m->pause_ms * NS_PER_MS;
+			return;
+		}
+	}
+}
+
+/* What is left below an empty level: each connection may hold a quantum that waits for another gate, and those that are due
+ * in one tick go together. */
+static void check_level(const struct level *l, const struct rate *r)
+{
+	if (l->a_second > 0 && l->connections > 0)
+		ck_assert_double_ge(l->lowest, -(l->connections * quantum(r) + l->a_second * TICK_MS / 1000 + 1));
+}
+
+START_TEST(is_like_the_model)
+{
+	seed = 88172645463325252u + (uint64_t)_i * 7919;
+	const struct rate own = choose_rate();
+	const struct rate of_source = choose_rate();
+	const struct rate of_all = choose_rate();
+	bool in = chance(2) == 1;
+	struct bandwidth_config limits = {0};
+	*(in ? &limits.in : &limits.out) = own;
+	*(in ? &limits.source_in : &limits.source_out) = of_source;
+	*(in ? &limits.listener_in : &limits.listener_out) = of_all;
+	if (own.amount + of_source.amount + of_all.amount == 0)
+		return;
+
+	struct source_share shares[SOURCES] = {0};
+	struct level owns[CROWD];
+	struct level of_sources[SOURCES];
+	struct level all = level_of(&of_all);
+	struct member members[CROWD] = {0};
+	unsigned count = 1 + (unsigned)chance(CROWD);
+	for (unsigned i = 0; i < SOURCES; i++)
+		of_sources[i] = level_of(&of_source);
+	for (unsigned i = 0; i < count; i++) {
+		struct member *m = &members[i];
+		owns[i] = level_of(&own);
+		*m = (struct member){.sender = &senders[i],
+				     .source = (unsigned)chance(SOURCES),
+				     .is_greedy = chance(2)};
+		m->all[0] = &owns[i];
+		m->all[1] = &of_sources[m->source];
+		m->all[2] = &all;
+		for (unsigned k = 0; k < 3; k++)
+			m->all[k]->connections++;
+		pace_line_init(&senders[i].line, in ? PACE_IN : PACE_OUT, &limits, account, &shares[m->source]);
+	}
+	const uint64_t seconds = 100;
+	for (uint64_t end_ms = now_ms + seconds * 1000; now_ms < end_ms; now_ms += TICK_MS)
+		for (unsigned i = 0; i < count; i++)
+			if (now_ms * NS_PER_MS >= senders[i].at_ns)
+				member_go(&members[i]);
+
+	check_level(&all, &of_all);
+	for (unsigned i = 0; i < SOURCES; i++)
+		check_level(&of_sources[i], &of_source);
+	for (unsigned i = 0; i < count; i++) {
+		check_level(&owns[i], &own);
+		/* nobody starves: those who always want get half of an equal part at least, wherever it is smallest */
+		const struct rate *rates_of[] = {&own, &of_source, &of_all};
+		double part = 1e18;
+		double most = 0;
+		for (unsigned k = 0; k < 3; k++) {
+			const struct level *l = members[i].all[k];
+			if (l->a_second == 0)
+				continue;
+			part = l->a_second / l->connections < part ? l->a_second / l->connections : part;
+			most = quantum(rates_of[k]) > most ? quantum(rates_of[k]) : most;
+		}
+		if (members[i].is_greedy)
+			ck_assert_double_ge((double)senders[i].sent, part * (double)seconds / 2 - most);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("worker/pace");
@@ -277,6 +432,7 @@ int main(void)
 	tcase_add_test(c, directions_have_limits_of_their_own);
 	tcase_add_test(c, what_is_not_used_is_there_for_others);
 	tcase_add_test(c, what_went_unasked_counts);
+	tcase_add_loop_test(c, is_like_the_model, 0, 200);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }
