@@ -248,7 +248,7 @@ def tls_idle(bench, peer):
             return memory
 
         crowd(16, 0)  # as above
-        time.sleep(1)
+        time.sleep(0.3)
         base = pss_kib(candidate.roots())
         # who gives memory back when a connection has been idle for a while, may do so
         return {"memory": (crowd(count, 3) - base) / count, "base": base / 1024, "at": count}
