@@ -3,7 +3,6 @@
 chooses and in folders of their own, and end only processes that they started."""
 import contextlib
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,14 +20,6 @@ import servers  # noqa: E402
 def pytest_addoption(parser):
     parser.addoption("--heavy", choices=("with", "without", "only"), default="with",
                      help="tests marked heavy: with all others (default), without them, or only them")
-
-
-def pytest_configure():
-    """Some tests hold thousands of clients, and a user has 1024 descriptors at first."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 16384 if hard == resource.RLIM_INFINITY else min(hard, 16384)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def pytest_collection_modifyitems(config, items):
