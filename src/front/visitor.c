@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,12 +105,64 @@ static void ask_many_groups(struct visitor *v, int fd, socklen_t length)
 	free(all);
 }
 
+bool visitor_id_is_mapped(FILE *map, unsigned long id)
+{
+	unsigned long inside;
+	unsigned long outside;
+	unsigned long count;
+	while (fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3) {
+		if (id >= inside && id - inside < count)
+			return true;
+	}
+	return false;
+}
+
+/* The id that the kernel tells for all those that our user namespace has none for, unless it is somebody's there too. */
+static uint32_t nameless_id(const char *overflow_path, const char *map_path)
+{
+	unsigned long id = UINT32_MAX;
+	FILE *overflow = fopen(overflow_path, "re");
+	FILE *map = fopen(map_path, "re");
+	if (!overflow || !map || fscanf(overflow, "%lu", &id) != 1 || visitor_id_is_mapped(map, id))
+		id = UINT32_MAX;
+	if (overflow)
+		(void)fclose(overflow);
+	if (map)
+		(void)fclose(map);
+	return (uint32_t)id;
+}
+
+static pthread_once_t asked = PTHREAD_ONCE_INIT;
+static uint32_t nameless_uid;
+static uint32_t nameless_gid;
+
+static void ask_nameless(void)
+{
+	nameless_uid = nameless_id("/proc/sys/kernel/overflowuid", "/proc/self/uid_map");
+	nameless_gid = nameless_id("/proc/sys/kernel/overflowgid", "/proc/self/gid_map");
+}
+
+/* Of the groups those that have no id here are in none that a rule could mean, but may be meant. */
+static void drop_nameless(struct visitor *v)
+{
+	unsigned kept = 0;
+	for (unsigned i = 0; i < v->group_count; i++) {
+		if (v->groups[i] != nameless_gid)
+			v->groups[kept++] = v->groups[i];
+	}
+	v->groups_hidden |= kept < v->group_count;
+	v->group_count = kept;
+}
+
 void visitor_ask(struct visitor *v, int fd, bool wants_unit)
 {
 	struct ucred who;
 	socklen_t length = sizeof(who);
-	/* a peer that the kernel cannot name has the overflow ids, and process 0 */
+	/* one of another process namespace has process 0, one of another user namespace ids that stand for all of these */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0 || who.pid <= 0 || who.uid == (uid_t)-1)
+		return;
+	(void)pthread_once(&asked, ask_nameless);
+	if (who.uid == nameless_uid || who.gid == nameless_gid)
 		return;
 	v->has_credentials = true;
 	v->uid = who.uid;
@@ -121,6 +174,7 @@ void visitor_ask(struct visitor *v, int fd, bool wants_unit)
 		v->group_count = length / (unsigned)sizeof(*v->groups);
 	else if (errno == ERANGE)
 		ask_many_groups(v, fd, length); /* the kernel said how many bytes they take */
+	drop_nameless(v);
 	if (wants_unit)
 		ask_unit(v, fd, who.pid);
 }

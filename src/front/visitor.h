@@ -4,6 +4,7 @@
 #define FRONT_VISITOR_H
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -19,7 +20,7 @@ struct visitor {
 	const struct sockaddr *address; /* borrowed; canonical: AF_INET, AF_INET6, or AF_UNIX */
 
 	/* of a UNIX peer */
-	bool has_credentials; /* false: the kernel knows none (a peer in another user namespace, a socket that nobody holds) */
+	bool has_credentials; /* false: the kernel tells none (a peer in another namespace, a socket that nobody holds) */
 	uid_t uid;
 	gid_t gid;
 	unsigned group_count;
@@ -42,5 +43,9 @@ void visitor_ask(struct visitor *v, int fd, bool wants_unit);
  * app.slice/x.service": what comes after the slices, and ends in .service or .scope ("user@1000.service"). What stands
  * below it is named by the unit itself, or by the user whose it is, as they like. False: none, or too long. */
 bool visitor_unit_of(const char *cgroup, char to[VISITOR_UNIT_BYTES]);
+
+/* Whether a user namespace has an id of its own for somebody: `map` is its /proc/PID/uid_map or gid_map. One for whom it has
+ * none is told as the overflow id (65534), which anybody may be then: such a peer has no credentials. */
+bool visitor_id_is_mapped(FILE *map, unsigned long id);
 
 #endif

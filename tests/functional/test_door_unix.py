@@ -227,6 +227,21 @@ def test_root_of_a_user_namespace_is_who_it_was(usherd, folder):
 
 
 @pytest.mark.root
+@pytest.mark.programs("setpriv", "unshare")
+def test_a_user_that_has_no_id_here(usherd, folder):
+    """To a daemon in a user namespace everybody whom that has no id for is 65534: that is nobody then."""
+    if subprocess.run(["unshare", "--user", "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no user namespace to be had")
+    rules = {"open": {}, "allowed": {"allow": ["uid:65534", "gid:65534"]}, "denied": {"deny": ["uid:4001"]}}
+    text = config({name: shared(path=f"{folder}/{name}", **rule) for name, rule in rules.items()}).replace('user = "nobody";\n', "")
+    daemon = usherd(text=text, start_options={"wrapper": ["unshare", "--user"]})
+    assert [name for name in rules if outcome(f"{folder}/{name}", 4001) == "served"] == ["open"]
+    daemon.stop()
+    assert daemon.refused("not_allowed", "unix", "allowed") == 1
+    assert daemon.refused("denied", "unix", "denied") == 1
+
+
+@pytest.mark.root
 @pytest.mark.programs("unshare")
 def test_a_peer_without_credentials(usherd, folder):
     """To a daemon in a PID namespace of its own the kernel cannot name a client outside: nobody's rule fits it."""
