@@ -107,11 +107,13 @@ static void ask_many_groups(struct visitor *v, int fd, socklen_t length)
 
 bool visitor_id_is_mapped(FILE *map, unsigned long id)
 {
-	unsigned long inside;
-	unsigned long outside;
-	unsigned long count;
-	while (fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3) {
-		if (id >= inside && id - inside < count)
+	/* each line: the first id inside, the first outside, how many */
+	char line[64];
+	while (fgets(line, sizeof(line), map)) {
+		char *at = line;
+		unsigned long inside = strtoul(at, &at, 10);
+		(void)strtoul(at, &at, 10);
+		if (id >= inside && id - inside < strtoul(at, NULL, 10))
 			return true;
 	}
 	return false;
@@ -120,10 +122,13 @@ bool visitor_id_is_mapped(FILE *map, unsigned long id)
 /* The id that the kernel tells for all those that our user namespace has none for, unless it is somebody's there too. */
 static uint32_t nameless_id(const char *overflow_path, const char *map_path)
 {
+	char line[64];
 	unsigned long id = UINT32_MAX;
 	FILE *overflow = fopen(overflow_path, "re");
 	FILE *map = fopen(map_path, "re");
-	if (!overflow || !map || fscanf(overflow, "%lu", &id) != 1 || visitor_id_is_mapped(map, id))
+	if (overflow && map && fgets(line, sizeof(line), overflow))
+		id = strtoul(line, NULL, 10);
+	if (map && visitor_id_is_mapped(map, id))
 		id = UINT32_MAX;
 	if (overflow)
 		(void)fclose(overflow);
