@@ -71,10 +71,12 @@ static bool look_everywhere(struct file_watch *w, uint64_t now_ms)
 	open_inotify(w);
 	bool differs = file_watch_walk(w);
 	for (unsigned i = 0; i < w->path_count; i++) {
+		file_watch_touch(w, w->paths[i].given);
 		/* a change that waits to be told is no news, but where nobody tells when the last one was */
 		if (look_at(&w->paths[i]) && (w->paths[i].blind || !w->settling))
 			differs = true;
 	}
+	file_watch_touch(w, NULL);
 	w->looked_ms = now_ms;
 	return differs;
 }
@@ -82,9 +84,13 @@ static bool look_everywhere(struct file_watch *w, uint64_t now_ms)
 static bool look_at_blind(struct file_watch *w)
 {
 	bool differs = false;
-	for (unsigned i = 0; i < w->path_count; i++)
-		if (w->paths[i].blind && look_at(&w->paths[i]))
-			differs = true;
+	for (unsigned i = 0; i < w->path_count; i++) {
+		if (!w->paths[i].blind)
+			continue;
+		file_watch_touch(w, w->paths[i].given);
+		differs = look_at(&w->paths[i]) || differs;
+	}
+	file_watch_touch(w, NULL);
 	return differs;
 }
 

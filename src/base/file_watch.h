@@ -36,6 +36,9 @@ struct file_watch {
 	struct poller *poller;	    /* borrowed */
 	struct timer_wheel *timers; /* borrowed */
 	void (*changed)(struct file_watch *w, uint64_t now_ms);
+	/* May be set after file_watch_init: is called before it touches what is on the way to a path, which may take as long
+	 * as a disk does, and with NULL when it is through. */
+	void (*touches)(struct file_watch *w, const char *path);
 
 	int fd; /* owned: inotify's; -1: nothing is watched, or it could not be had */
 	struct watch watch;

@@ -36,6 +36,13 @@ struct file_watch_place {
  * blind, and `failure`. Returns true if the ways lead through other folders, or other names in them, than before. */
 bool file_watch_walk(struct file_watch *w);
 
+/* Says what is touched. */
+static inline void file_watch_touch(struct file_watch *w, const char *path)
+{
+	if (w->touches)
+		w->touches(w, path);
+}
+
 void file_watch_forget_places(struct file_watch *w);
 
 /* The order that places are in: less than, equal to or greater than 0. `name` may be NULL. */

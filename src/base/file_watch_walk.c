@@ -257,8 +257,11 @@ static bool take_over(struct file_watch *w, struct survey *s)
 bool file_watch_walk(struct file_watch *w)
 {
 	struct survey s = {.w = w};
-	for (unsigned i = 0; i < w->path_count; i++)
+	for (unsigned i = 0; i < w->path_count; i++) {
+		file_watch_touch(w, w->paths[i].given);
 		walk_path(&s, &w->paths[i]);
+	}
+	file_watch_touch(w, NULL);
 	return take_over(w, &s);
 }
 

@@ -99,15 +99,6 @@ void list_report_restless(const struct rules *r, unsigned i, uint64_t for_ms)
 	say_failed(r, i, 0, t.at);
 }
 
-void list_report_untried(const struct rules *r, unsigned i, int error)
-{
-	char bytes[160];
-	struct text t;
-	text_init(&t, bytes, sizeof(bytes));
-	text_printf(&t, "start a thread to read it: %s: it is tried again", strerror(-error));
-	say_failed(r, i, 0, t.at);
-}
-
 void list_report_unreadable(const struct rules *r, unsigned i, int error)
 {
 	/* main alone asks */

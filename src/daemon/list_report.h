@@ -20,9 +20,6 @@ void list_report_failed(const struct rules *r, unsigned i, int error, const stru
 /* File i changes for so long without a rest that it was not taken up. */
 void list_report_restless(const struct rules *r, unsigned i, uint64_t for_ms);
 
-/* File i could not be tried at all: no thread, no descriptor. */
-void list_report_untried(const struct rules *r, unsigned i, int error);
-
 /* File i cannot be read now that root was given up. */
 void list_report_unreadable(const struct rules *r, unsigned i, int error);
 

@@ -41,7 +41,6 @@ def test_a_changed_list_is_taken_up(usherd, place):
         rf'{re.escape(str(deny))}: 2: "192.0.2.300": no address; ', since=since)
     put(deny, "192.0.2.0/24\n")
     daemon.wait_log(r"^list renewed: .*: 1 entry$", since=since)
-    wait_until(lambda: "usherd-lists" not in daemon.threads(), "the thread to end")
     daemon.wait_fds(fds)
 
 
@@ -64,6 +63,7 @@ def test_a_reload_reads_new_lists_and_keeps_known_ones(usherd, place):
     fds = daemon.fds()
     assert daemon.reload(config({"web": listener("echo")})).ok
     daemon.wait_fds(fds - 1)
+    wait_until(lambda: "usherd-lists" not in daemon.threads(), "the thread to end")
 
 
 def test_a_stop_while_a_list_is_read(usherd, place):
@@ -296,5 +296,72 @@ def test_a_reload_and_a_disk_that_does_not_answer(hung_usherd, place):
     assert daemon.reload(config({"web": listener("echo", deny=[f"file:{place}/other.txt"])})).ok
     assert not comes_in(daemon.address("web"), "127.0.0.3")
     disk_answers(daemon)
-    wait_until(lambda: "usherd-lists" not in daemon.threads(), "the thread that was left to end")
+    wait_until(lambda: daemon.threads().count("usherd-lists") == 1, "the thread that was left to end")
     daemon.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.programs("strace")
+@pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer does not run under strace")
+def test_a_disk_that_does_not_answer(usherd, place):
+    """It is said once, with the file's name, and when it is over; a reload that does without it is not held up by it."""
+    deny, other = place / "deny.txt", place / "other.txt"
+    put(deny, "127.0.0.2\n")
+    put(other, "127.0.0.3\n")
+    lists = [f"file:{deny}", f"file:{other}"]
+    daemon = usherd({"web": listener("echo", deny=lists)})
+    hang = rf"^list file {re.escape(str(deny))}: the disk that it is on "
+
+    def traced():
+        """All threads are, by the one who makes opening this file hang."""
+        tasks = pathlib.Path(f"/proc/{daemon.pid}/task")
+        return all(f"TracerPid:\t{tracer.pid}\n" in (task / "status").read_text("ascii") for task in tasks.iterdir())
+
+    with subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(daemon.pid), "-P", str(deny), "-e", "trace=openat",
+                           "-e", "inject=openat:delay_enter=600s"], stdin=subprocess.DEVNULL) as tracer:
+        try:
+            wait_until(traced, "strace to be attached")
+            since = daemon.mark()
+            put(deny, "127.0.0.4\n")
+            daemon.wait_log(hang + r"has not answered for 1[0-9.]+s: until it does, what changes in list files is not taken up$",
+                            timeout=60)
+            assert ask(daemon.connect("web")) == b"hello"
+            assert [comes_in(daemon.address("web"), f"127.0.0.{n}") for n in (2, 3, 4)] == [False, False, True]
+            # one that is not named any more is nobody's business
+            assert daemon.reload(config({"web": listener("echo", deny=lists[1:])})).ok
+            put(other, "127.0.0.5\n")
+            daemon.wait_log(rf"^list renewed: {re.escape(str(other))} ", since=since)
+            assert not comes_in(daemon.address("web"), "127.0.0.5")
+        finally:
+            tracer.kill()
+    wait_until(lambda: daemon.threads().count("usherd-lists") == 1, "the thread that was left to end")
+    daemon.stop()
+    assert len([line for line in daemon.log if re.search(hang, line)]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.programs("strace")
+@pytest.mark.skipif(SANITIZER is not None, reason="a sanitizer does not run under strace")
+def test_a_disk_that_answers_late(usherd, place):
+    """All calls that touch files hang, even stat: main is not among those who make them."""
+    deny = place / "deny.txt"
+    put(deny, "127.0.0.2\n")
+    daemon = usherd({"web": listener("echo", deny=[f"file:{deny}"])})
+    (task,) = [t for t in os.listdir(f"/proc/{daemon.pid}/task")
+               if pathlib.Path(f"/proc/{daemon.pid}/task/{t}/comm").read_text("ascii") == "usherd-lists\n"]
+    trace = place / "trace"
+    calls = "newfstatat,openat,readlink,inotify_add_watch"
+    with subprocess.Popen(["strace", "-f", "-qq", "-o", str(trace), "-p", str(daemon.pid), "-e", f"trace={calls}", "-P", str(deny),
+                           "-e", "inject=newfstatat:delay_enter=18s:when=1"], stdin=subprocess.DEVNULL) as tracer:
+        try:
+            wait_until(lambda: f"TracerPid:\t{tracer.pid}\n" in pathlib.Path(f"/proc/{daemon.pid}/task/{task}/status").read_text("ascii"),
+                       "strace to be attached")
+            put(deny, "127.0.0.3\n")
+            daemon.wait_log(rf"^list file {re.escape(str(deny))}: the disk that it is on has not answered for 1[0-9.]+s: ", timeout=60)
+            daemon.wait_log(rf"^list file {re.escape(str(deny))}: the disk has answered, after 1[0-9.]+s$", timeout=60)
+            daemon.wait_log("^list renewed: ", timeout=60)
+        finally:
+            tracer.terminate()
+    touched = [line.split()[0] for line in trace.read_text().splitlines() if str(deny) in line]
+    assert touched and set(touched) == {task}, trace.read_text()
+    assert not comes_in(daemon.address("web"), "127.0.0.3")
