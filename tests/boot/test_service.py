@@ -167,7 +167,6 @@ def test_status_text(usher):
 
 def test_a_daemon_that_cannot_listen_says_so(usher):
     """Its port is taken: the start fails, and systemctl status says why."""
-    usher.hurried()
     m = usher.machine
     with m.inside(), socket.create_server(("127.0.0.1", 7009)):
         usher.configure({"echo": listener("echo", "127.0.0.1:7009")})

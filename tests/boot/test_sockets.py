@@ -37,7 +37,6 @@ def test_a_port_below_1024_without_any_capability(usher, web):
 
 
 def test_restarts_behind_a_socket_unit_refuse_nobody(usher, web):
-    usher.hurried()
     with usher.load(web) as load:
         for _ in range(RESTARTS):
             usher.machine.systemctl("restart", SERVICE)
@@ -63,7 +62,6 @@ def test_a_crash_behind_a_socket_unit_refuses_nobody(usher, web):
 
 def test_restarts_refuse_nobody(usher):
     """Without a socket unit: the service manager keeps the sockets meanwhile."""
-    usher.hurried()
     usher.restart({"echo": listener("echo", ECHO), "unix": listener("echo", "unix:/run/usher/echo.sock")})
     unix = f"unix:{usher.machine.path('/run/usher/echo.sock')}"
     with usher.load(ECHO) as load, usher.load(unix, clients=1) as unix_load:

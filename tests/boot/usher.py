@@ -61,10 +61,6 @@ class Usher:
     def drop_in(self, text, unit=SERVICE):
         self.unit(f"{unit}.d/{len(self.files)}.conf", text)
 
-    def hurried(self):
-        """A test restarts it more often than systemd allows in so short a time."""
-        self.drop_in("[Unit]\nStartLimitIntervalSec=0\n")
-
     def restart(self, listeners=None, **top):
         """Restarts it, with these listeners if there are any."""
         if listeners is not None:
