@@ -340,13 +340,20 @@ void conn_fail(struct conn *c, int error)
 	conn_close(c, conn_reason_of(false, error));
 }
 
+/* Whether an offence is the client's own. A handshake whose next bytes are there, and have not been read, has run out of time
+ * because this worker was busy with others: who keeps it busy must not have them banned by that. */
+WORKER_ONLY static bool is_its_fault(const struct conn *c, enum close_reason reason)
+{
+	return reason != CLOSE_handshake_timeout || socket_unread(c->client.stream.fd) == 0;
+}
+
 void conn_close(struct conn *c, enum close_reason reason)
 {
 	if (c->phase == CONN_CLOSED)
 		return;
 	must(reason < CLOSE_REASON_COUNT);
 	struct worker *w = c->worker;
-	if (close_reason_facts[reason].is_offence)
+	if (close_reason_facts[reason].is_offence && is_its_fault(c, reason))
 		conn_offence(c, 1);
 	c->phase = CONN_CLOSED;
 	c->dial = dial_destroy(c->dial);

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Who may come in: allow, deny, trusted, limits of sources and rates, bans, overload, and what is told of it."""
+import contextlib
 import os
 import pathlib
 import select
+import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -402,6 +405,30 @@ def test_failed_handshakes_become_a_ban(usherd, ca, offend, reason):
         assert ask(stream) == b"hello"
     assert verdict(address, ca=ca) == "ok"
     assert len([m for m in daemon.log if " is banned for " in m]) == 1
+
+
+def test_who_waited_for_a_busy_usherd_has_done_no_offence(usherd, ca):
+    """A worker that comes to a handshake's bytes when its time is over: that was not the client."""
+    text = config(
+        {"web": listener("echo", tls=certificates.tls(ca.issue(ips=[HOME])), timeouts={"handshake": "3s"}, ban={"after": 20}),
+         "next": listener("echo")},
+        workers=1,
+    )
+    daemon = usherd(text=text)
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(daemon.connect("web", source=("127.0.0.2", 0))) for _ in range(60)]
+        assert comes_in(daemon.address("next")), "the worker has them all, and is done with them for now"
+        daemon.signal(signal.SIGSTOP)
+        for sock in socks:
+            sock.sendall(hello())
+        time.sleep(3.2)  # no wait for the daemon: its time goes by while it does nothing
+        daemon.signal(signal.SIGCONT)
+        for sock in socks:
+            ended(sock)
+    daemon.wait_closed("handshake_timeout", 40)
+    with daemon.connect("web", source=("127.0.0.2", 0)) as sock:
+        assert ask(TlsStream(sock, client_context(ca=ca))) == b"hello"
+    assert not any(" is banned " in message for message in daemon.log)
 
 
 @pytest.mark.parametrize("reason", ["tls_no_certificate", "tls_untrusted", "tls_refused"])
