@@ -44,6 +44,13 @@ bool visitor_unit_of(const char *cgroup, char to[VISITOR_UNIT_BYTES])
 	return true;
 }
 
+bool visitor_tells_unit(const char *cgroup)
+{
+	size_t n = strcspn(cgroup, "\n");
+	bool is_outside = strncmp(cgroup, "/..", 3) == 0 && (cgroup[3] == '/' || n == 3);
+	return !is_outside && !ends_in(cgroup, n, " (deleted)");
+}
+
 /* The cgroup of the unified hierarchy, "0::/system.slice/x.service" in /proc/PID/cgroup. */
 static bool read_cgroup(pid_t pid, char *to, size_t size)
 {
@@ -84,7 +91,7 @@ static void ask_unit(struct visitor *v, int fd, pid_t pid)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) < 0 && errno != ENOPROTOOPT)
 		return;
 	/* without that what was read may be another process's */
-	if (read_cgroup(pid, cgroup, sizeof(cgroup)) && (pidfd < 0 || is_there(pidfd))) {
+	if (read_cgroup(pid, cgroup, sizeof(cgroup)) && visitor_tells_unit(cgroup) && (pidfd < 0 || is_there(pidfd))) {
 		v->unit_hidden = false;
 		(void)visitor_unit_of(cgroup, v->unit);
 	}

@@ -44,6 +44,10 @@ void visitor_ask(struct visitor *v, int fd, bool wants_unit);
  * below it is named by the unit itself, or by the user whose it is, as they like. False: none, or too long. */
 bool visitor_unit_of(const char *cgroup, char to[VISITOR_UNIT_BYTES]);
 
+/* Whether a cgroup's path tells the unit at all. It does not where the cgroup was removed (a process that has ended, and was
+ * not waited for, can be in it still), or is outside of the cgroup namespace that usherd is in: "/../backup.service". */
+bool visitor_tells_unit(const char *cgroup);
+
 /* Whether a user namespace has an id of its own for somebody: `map` is its /proc/PID/uid_map or gid_map. One for whom it has
  * none is told as the overflow id (65534), which anybody may be then: such a peer has no credentials. */
 bool visitor_id_is_mapped(FILE *map, unsigned long id);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,6 +67,18 @@ START_TEST(a_unit_is_the_outermost_of_a_cgroup)
 	bool found = visitor_unit_of(units[_i].cgroup, unit);
 	ck_assert_msg(found == (units[_i].unit != NULL), "%s: %s", units[_i].cgroup, unit);
 	ck_assert_str_eq(unit, units[_i].unit ? units[_i].unit : "untouched");
+}
+END_TEST
+
+START_TEST(a_path_may_tell_nothing_of_the_unit)
+{
+	ck_assert(visitor_tells_unit("/system.slice/backup.service\n"));
+	ck_assert(visitor_tells_unit("/\n"));
+	ck_assert(visitor_tells_unit("/..slice/..service"));
+	ck_assert(!visitor_tells_unit("/system.slice/backup.service (deleted)\n"));
+	ck_assert(!visitor_tells_unit("/../backup.service\n"));
+	ck_assert(!visitor_tells_unit("/../../user.slice/user-1000.slice/user@1000.service\n"));
+	ck_assert(!visitor_tells_unit("/..\n"));
 }
 END_TEST
 
@@ -183,6 +196,73 @@ START_TEST(of_a_peer_that_is_gone_the_unit_is_not_told)
 }
 END_TEST
 
+/* Makes a cgroup for this process's next child. False: it may not, or there is no unified hierarchy. */
+static bool make_cgroup(char *path, size_t size)
+{
+	char line[1024];
+	char at[512] = "";
+	FILE *mounts = fopen("/proc/self/mounts", "r");
+	while (mounts && fgets(line, sizeof(line), mounts)) {
+		char type[64];
+		char where[512];
+		if (sscanf(line, "%*s %511s %63s", where, type) == 2 && strcmp(type, "cgroup2") == 0)
+			strcpy(at, where);
+	}
+	if (mounts)
+		fclose(mounts);
+	snprintf(path, size, "%s/usher-test-%d.service", at, (int)getpid());
+	return geteuid() == 0 && at[0] && mkdir(path, 0755) == 0;
+}
+
+#define MAY_NOT_ENTER 77
+
+/* Enters the cgroup, connects, and ends. */
+static void connect_from(const char *cgroup, const struct sockaddr_un *to, socklen_t length)
+{
+	char path[700];
+	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
+	FILE *procs = fopen(path, "w");
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (!procs || fputs("0", procs) < 0 || fclose(procs) != 0)
+		_exit(MAY_NOT_ENTER);
+	_exit(connect(fd, (const struct sockaddr *)to, length) == 0 ? 0 : 1);
+}
+
+START_TEST(of_a_cgroup_that_was_removed_the_unit_is_not_told)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	socklen_t length = sizeof(sa_family_t);
+	siginfo_t ended;
+	char cgroup[600];
+	if (!make_cgroup(cgroup, sizeof(cgroup)))
+		return;
+	int listening = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(listening, (struct sockaddr *)&name, length), 0);
+	length = sizeof(name);
+	ck_assert_int_eq(getsockname(listening, (struct sockaddr *)&name, &length), 0);
+	ck_assert_int_eq(listen(listening, 1), 0);
+	pid_t child = fork();
+	if (child == 0)
+		connect_from(cgroup, &name, length);
+	/* not waited for: it stays where it was */
+	int failed = waitid(P_PID, (id_t)child, &ended, WEXITED | WNOWAIT);
+	failed |= rmdir(cgroup);
+	ck_assert_int_eq(failed, 0);
+	if (ended.si_status != MAY_NOT_ENTER) {
+		ck_assert_int_eq(ended.si_status, 0);
+		int fd = accept(listening, NULL, NULL);
+		from_local();
+		visitor_ask(&v, fd, true);
+		ck_assert(v.has_credentials);
+		ck_assert_str_eq(v.unit, "");
+		ck_assert(v.unit_hidden);
+		close(fd);
+	}
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	close(listening);
+}
+END_TEST
+
 START_TEST(who_is_in_many_groups_is_in_the_first_of_them)
 {
 	if (geteuid() != 0)
@@ -252,10 +332,12 @@ int main(void)
 	TCase *c = tcase_create("visitor");
 	tcase_add_test(c, an_address_tells_nothing_of_who_it_is);
 	tcase_add_loop_test(c, a_unit_is_the_outermost_of_a_cgroup, 0, (int)ARRAY_LEN(units));
+	tcase_add_test(c, a_path_may_tell_nothing_of_the_unit);
 	tcase_add_test(c, a_unit_has_a_name_that_fits);
 	tcase_add_test(c, a_peer_is_who_made_the_socket);
 	tcase_add_test(c, a_peer_s_unit_is_asked_for_when_it_is_wanted);
 	tcase_add_test(c, of_a_peer_that_is_gone_the_unit_is_not_told);
+	tcase_add_test(c, of_a_cgroup_that_was_removed_the_unit_is_not_told);
 	tcase_add_loop_test(c, who_is_in_many_groups_is_in_the_first_of_them, 0, 3);
 	tcase_add_test(c, what_is_no_unix_socket_has_no_credentials);
 	tcase_add_test(c, an_id_is_mapped_or_not);
