@@ -323,3 +323,28 @@ void peer_addr_add_host(struct text *t, const struct peer_addr *a)
 	else
 		text_add(t, "unix");
 }
+
+static void add_network(struct text *t, int family, const void *address, unsigned bits, unsigned most)
+{
+	uint8_t bytes[sizeof(struct in6_addr)] = {0};
+	char name[INET6_ADDRSTRLEN];
+	bits = bits < most ? bits : most;
+	memcpy(bytes, address, (bits + 7) / 8);
+	if (bits % 8)
+		bytes[bits / 8] &= (uint8_t) ~(0xffU >> bits % 8);
+	if (!inet_ntop(family, bytes, name, sizeof(name)))
+		return;
+	text_add(t, name);
+	if (bits < most)
+		text_printf(t, "/%u", bits);
+}
+
+void peer_addr_add_network(struct text *t, const struct peer_addr *a, unsigned ipv4_bits, unsigned ipv6_bits)
+{
+	if (a->u.any.sa_family == AF_INET)
+		add_network(t, AF_INET, &a->u.in4.sin_addr, ipv4_bits, 32);
+	else if (a->u.any.sa_family == AF_INET6)
+		add_network(t, AF_INET6, &a->u.in6.sin6_addr, ipv6_bits, 128);
+	else
+		text_add(t, "unix");
+}

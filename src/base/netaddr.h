@@ -74,4 +74,7 @@ void peer_addr_add_text(struct text *t, const struct peer_addr *a);
 /* The same without the port: "10.0.0.1", "::1", "fe80::1%eth0", "unix". */
 void peer_addr_add_host(struct text *t, const struct peer_addr *a);
 
+/* The network that it is in, of so many bits: "10.0.0.1" with 32, "10.0.0.0/24", "2001:db8::/64"; without a zone. "unix". */
+void peer_addr_add_network(struct text *t, const struct peer_addr *a, unsigned ipv4_bits, unsigned ipv6_bits);
+
 #endif

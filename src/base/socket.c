@@ -63,11 +63,11 @@ void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer)
 		text_printf(t, " pid %d uid %u", (int)who.pid, (unsigned)who.uid);
 }
 
-void socket_add_source(struct text *t, int fd, const struct peer_addr *peer)
+void socket_add_source(struct text *t, int fd, const struct peer_addr *peer, unsigned ipv4_bits, unsigned ipv6_bits)
 {
 	struct ucred who;
 	socklen_t length = sizeof(who);
-	peer_addr_add_host(t, peer);
+	peer_addr_add_network(t, peer, ipv4_bits, ipv6_bits);
 	if (peer->u.any.sa_family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
 		text_printf(t, " uid %u", (unsigned)who.uid);
 }

@@ -45,6 +45,7 @@ static void add_fields(struct log_record *r, const struct close_facts *f)
 	log_field(r, "USHER_LISTENER", "%s", f->listener);
 	log_field(r, "USHER_SERVICE", "%s", f->service);
 	log_field(r, "USHER_PEER", "%s", f->peer);
+	add_text_field(r, "USHER_PEER_ADDRESS", f->peer_address);
 	log_field(r, "USHER_SOURCE", "%s", f->source);
 	log_field(r, "USHER_LOCAL", "%s", f->local);
 	if (f->upstream != NULL)

@@ -29,10 +29,11 @@ struct close_facts {
 	uint64_t connection; /* its number, unique since the start */
 	const char *listener;
 	const char *service;
-	const char *peer;     /* "10.0.0.1:4711"; "unix pid 4711 uid 1000" */
-	const char *source;   /* "10.0.0.1"; "unix uid 1000" */
-	const char *local;    /* the listening address it came in at */
-	const char *upstream; /* NULL: none */
+	const char *peer;	  /* "10.0.0.1:4711"; "unix pid 4711 uid 1000" */
+	const char *peer_address; /* "10.0.0.1", "2001:db8::1"; NULL or empty: none */
+	const char *source;	  /* what counts as one: "10.0.0.1", "2001:db8::/64"; "unix uid 1000" */
+	const char *local;	  /* the listening address it came in at */
+	const char *upstream;	  /* NULL: none */
 	uint64_t duration_ms;
 	uint64_t bytes_in;	 /* from the client */
 	uint64_t bytes_out;	 /* to the client */
@@ -45,7 +46,7 @@ struct close_facts {
 	struct close_tls upstream_tls;
 };
 
-/* Logs it at level info. Fields: USHER_CONNECTION, USHER_LISTENER, USHER_SERVICE, USHER_PEER, USHER_SOURCE,
+/* Logs it at level info. Fields: USHER_CONNECTION, USHER_LISTENER, USHER_SERVICE, USHER_PEER, USHER_PEER_ADDRESS, USHER_SOURCE,
  * USHER_LOCAL, USHER_UPSTREAM, USHER_REASON, USHER_ERROR (0, 1), USHER_DURATION_MS, USHER_BYTES_IN, USHER_BYTES_OUT, USHER_RTT_US,
  * USHER_RETRANSMITS, USHER_UPSTREAM_RTT_US, USHER_UPSTREAM_RETRANSMITS; where there is TLS, USHER_TLS_VERSION,
  * USHER_TLS_CIPHER, USHER_TLS_SNI, USHER_TLS_ALPN, USHER_TLS_RESUMED (0, 1), USHER_TLS_CLIENT, USHER_TLS_ERROR, and

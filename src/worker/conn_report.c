@@ -15,7 +15,28 @@
 #define SUBJECT_BYTES 256
 
 /* An IPv6 address with the name of its interface, escaped. */
-#define SOURCE_BYTES 128
+#define HOST_BYTES 128
+
+/* Who the client is. */
+struct client_text {
+	char peer[NETADDR_TEXT_BYTES];
+	char address[HOST_BYTES]; /* empty: it has none (UNIX) */
+	char source[HOST_BYTES];
+};
+
+static void client_text_make(struct client_text *to, int fd, const struct peer_addr *peer, const struct config *config)
+{
+	const struct sources_config *sources = &config->door.sources;
+	struct text t;
+	text_init(&t, to->peer, sizeof(to->peer));
+	socket_add_peer(&t, fd, peer);
+	text_init(&t, to->address, sizeof(to->address));
+	if (peer->u.any.sa_family != AF_UNIX)
+		peer_addr_add_host(&t, peer);
+	/* the same as in records of refusals and bans, so that one search finds all of it */
+	text_init(&t, to->source, sizeof(to->source));
+	socket_add_source(&t, fd, peer, (unsigned)sources->ipv4_prefix, (unsigned)sources->ipv6_prefix);
+}
 
 WORKER_ONLY static struct close_tcp tcp_facts(const struct stream *s)
 {
@@ -51,18 +72,14 @@ WORKER_ONLY static void add_upstream(struct text *t, const struct conn *c)
 
 void conn_report_add(struct log_record *r, const struct conn *c)
 {
-	char bytes[NETADDR_TEXT_BYTES];
-	char source_bytes[SOURCE_BYTES];
-	struct text peer;
-	struct text source;
-	text_init(&peer, bytes, sizeof(bytes));
-	text_init(&source, source_bytes, sizeof(source_bytes));
-	socket_add_peer(&peer, c->client.stream.fd, &c->peer);
-	socket_add_source(&source, c->client.stream.fd, &c->peer);
+	struct client_text client;
+	client_text_make(&client, c->client.stream.fd, &c->peer, c->config);
 	log_field(r, "USHER_CONNECTION", "%llu", (unsigned long long)c->number);
 	log_field(r, "USHER_LISTENER", "%s", c->listener->name);
-	log_field(r, "USHER_PEER", "%s", peer.at);
-	log_field(r, "USHER_SOURCE", "%s", source.at);
+	log_field(r, "USHER_PEER", "%s", client.peer);
+	if (client.address[0])
+		log_field(r, "USHER_PEER_ADDRESS", "%s", client.address);
+	log_field(r, "USHER_SOURCE", "%s", client.source);
 }
 
 void conn_report_open(const struct conn *c)
@@ -106,18 +123,13 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 {
 	if (!log_wants(LOG_LEVEL_INFO))
 		return;
-	char bytes[3][NETADDR_TEXT_BYTES];
-	char source_bytes[SOURCE_BYTES];
-	struct text peer;
-	struct text source;
+	char bytes[2][NETADDR_TEXT_BYTES];
+	struct client_text client;
 	struct text local;
 	struct text upstream;
-	text_init(&peer, bytes[0], sizeof(bytes[0]));
-	text_init(&local, bytes[1], sizeof(bytes[1]));
-	text_init(&upstream, bytes[2], sizeof(bytes[2]));
-	text_init(&source, source_bytes, sizeof(source_bytes));
-	socket_add_peer(&peer, c->client.stream.fd, &c->peer);
-	socket_add_source(&source, c->client.stream.fd, &c->peer);
+	text_init(&local, bytes[0], sizeof(bytes[0]));
+	text_init(&upstream, bytes[1], sizeof(bytes[1]));
+	client_text_make(&client, c->client.stream.fd, &c->peer, c->config);
 	add_local(&local, c->client.stream.fd);
 	if (c->upstream_at)
 		add_upstream(&upstream, c);
@@ -131,8 +143,9 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 		.connection = c->number,
 		.listener = c->listener->name,
 		.service = c->service->group->name,
-		.peer = peer.at,
-		.source = source.at,
+		.peer = client.peer,
+		.peer_address = client.address,
+		.source = client.source,
 		.local = local.at,
 		.upstream = c->upstream_at ? upstream.at : NULL,
 		.duration_ms = worker_now_ms(c->worker) - c->opened_ms,
@@ -153,24 +166,19 @@ void conn_report_close(struct conn *c, enum close_reason reason, uint64_t bytes_
 
 void conn_report_refused(const struct seat *seat, enum close_reason reason)
 {
-	char bytes[NETADDR_TEXT_BYTES];
-	char source_bytes[SOURCE_BYTES];
 	char local_bytes[NETADDR_TEXT_BYTES];
-	struct text peer;
-	struct text source;
+	struct client_text client;
 	struct text local;
-	text_init(&peer, bytes, sizeof(bytes));
-	text_init(&source, source_bytes, sizeof(source_bytes));
 	text_init(&local, local_bytes, sizeof(local_bytes));
-	socket_add_peer(&peer, seat->fd, &seat->peer);
-	socket_add_source(&source, seat->fd, &seat->peer);
+	client_text_make(&client, seat->fd, &seat->peer, seat->config);
 	add_local(&local, seat->fd);
 	struct close_facts facts = {
 		.connection = seat->connection,
 		.listener = seat->listener->name,
 		.service = services[seat->listener->service]->group->name,
-		.peer = peer.at,
-		.source = source.at,
+		.peer = client.peer,
+		.peer_address = client.address,
+		.source = client.source,
 		.local = local.at,
 		.reason = close_reason_facts[reason].name,
 		.reason_text = close_reason_facts[reason].text,

@@ -76,6 +76,26 @@ def test_a_source_is_one_in_all_records(usherd, journal):
     assert journal.wait(MESSAGE_ID=CLOSED, USHER_LISTENER="local")["USHER_SOURCE"] == f"unix uid {os.getuid()}"
 
 
+@pytest.mark.programs("ip")
+@pytest.mark.parametrize("prefix, source", [(64, "fd00:0:0:9::/64"), (56, "fd00::/56"), (128, "fd00:0:0:9::7")])
+def test_an_ipv6_source_is_one_in_all_records(usherd, journal, network, prefix, source):
+    """As limits and bans count it: one search finds what was closed, refused and banned; another the one address."""
+    options = {**journal.start_options, "wrapper": [*network.wrapper, *journal.start_options["wrapper"]]}
+    ban = {"after": 3, "within": "1min", "for": "1min"}
+    usherd({"web": listener("echo", "[::1]:7001", limits={"per_source": 1}, ban=ban)}, start_options=options,
+           door={"sources": {"ipv6_prefix": prefix}})
+    address = journal.address("web")
+    with network.connect(address, "fd00:0:0:9::7") as first:
+        assert ask(first) == b"hello"
+        for _ in range(3):
+            ended(network.visit(address, "fd00:0:0:9::7"))
+        banned = journal.wait(MESSAGE="^web: .* is banned for ")
+    closed = journal.wait(MESSAGE_ID=CLOSED)
+    refusals = [r for r in journal.records if "USHER_COUNT" in r and "USHER_REASON" in r]
+    assert refusals and {r["USHER_SOURCE"] for r in [banned, closed, *refusals]} == {source}
+    assert closed["USHER_PEER_ADDRESS"] == "fd00:0:0:9::7"
+
+
 def test_a_start_that_fails_is_told_with_fields(usherd, journal):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -104,17 +104,31 @@ static void check(const struct sources *s)
 
 /* ---- keys ---- */
 
-static struct source_key key_at(const char *address, unsigned ipv4, unsigned ipv6)
+static struct netaddr address_at(const char *address)
 {
-	struct netaddr a = {0};
-	struct source_prefixes p = {.ipv4 = ipv4, .ipv6 = ipv6};
-	struct source_key key;
+	struct netaddr a = {.length = sizeof(a.u)};
 	if (inet_pton(AF_INET, address, &a.u.in4.sin_addr) == 1)
 		a.u.any.sa_family = AF_INET;
 	else if (inet_pton(AF_INET6, address, &a.u.in6.sin6_addr) == 1)
 		a.u.any.sa_family = AF_INET6;
 	else
 		a.u.any.sa_family = AF_UNIX;
+	return a;
+}
+
+static struct peer_addr peer_at(const char *address)
+{
+	struct netaddr a = address_at(address);
+	struct peer_addr peer;
+	peer_addr_from(&peer, &a);
+	return peer;
+}
+
+static struct source_key key_at(const char *address, unsigned ipv4, unsigned ipv6)
+{
+	struct netaddr a = address_at(address);
+	struct source_prefixes p = {.ipv4 = ipv4, .ipv6 = ipv6};
+	struct source_key key;
 	if (!source_key_of(&key, &a.u.any, &p, 7))
 		memset(&key, 0, sizeof(key));
 	return key;
@@ -150,6 +164,12 @@ START_TEST(addresses_become_keys)
 		ck_assert_str_eq(t.at, known[i].text);
 		ck_assert_int_eq(source_key_parse(&again, t.at, t.length, 7), 0);
 		ck_assert(memcmp(&key, &again, sizeof(key)) == 0);
+
+		/* records of workers have it too, and must call it the same */
+		struct peer_addr peer = peer_at(known[i].address);
+		text_init(&t, memory, sizeof(memory));
+		peer_addr_add_network(&t, &peer, known[i].ipv4 > 0 ? known[i].ipv4 : 1, known[i].ipv6);
+		ck_assert_str_eq(t.at, known[i].text);
 	}
 	ck_assert_uint_eq(key_at("unix", 32, 64).bits, 0);
 }

@@ -36,7 +36,8 @@ static struct close_facts facts = {
 	.listener = "web",
 	.service = "proxy",
 	.peer = "127.0.0.1:4711",
-	.source = "127.0.0.1",
+	.peer_address = "127.0.0.1",
+	.source = "127.0.0.0/24",
 	.local = "[::]:80",
 	.upstream = "10.0.0.1:80",
 	.duration_ms = 1234,
@@ -67,7 +68,8 @@ START_TEST(says_everything)
 				      "USHER_LISTENER=web\n"
 				      "USHER_SERVICE=proxy\n"
 				      "USHER_PEER=127.0.0.1:4711\n"
-				      "USHER_SOURCE=127.0.0.1\n"
+				      "USHER_PEER_ADDRESS=127.0.0.1\n"
+				      "USHER_SOURCE=127.0.0.0/24\n"
 				      "USHER_LOCAL=[::]:80\n"
 				      "USHER_UPSTREAM=10.0.0.1:80\n"
 				      "USHER_REASON=client_closed\n"
@@ -85,6 +87,7 @@ END_TEST
 START_TEST(leaves_out_what_is_unknown)
 {
 	facts.upstream = NULL;
+	facts.peer_address = "";
 	facts.client_tcp.known = false;
 	facts.upstream_tcp.known = false;
 	facts.is_error = true;
@@ -92,6 +95,7 @@ START_TEST(leaves_out_what_is_unknown)
 	ck_assert_str_eq(last_message, "web: 127.0.0.1:4711 closed after 1.2s, 345 B in, 1.2 KiB out: "
 				       "the client ended the connection (client_closed)");
 	ck_assert_ptr_null(strstr(last_fields, "UPSTREAM"));
+	ck_assert_ptr_null(strstr(last_fields, "PEER_ADDRESS"));
 	ck_assert_ptr_null(strstr(last_fields, "RTT"));
 	ck_assert_ptr_null(strstr(last_fields, "RETRANSMITS"));
 	ck_assert_ptr_nonnull(strstr(last_fields, "USHER_ERROR=1\n"));
