@@ -183,11 +183,11 @@ int manager_store(int fd, const char *name, int wait_ms)
 	return tell(text, fd, wait_ms);
 }
 
-int manager_unstore(const char *name)
+int manager_unstore(const char *name, int wait_ms)
 {
 	char text[MESSAGE_BYTES];
 	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
-	return tell(text, -1, TELL_MS);
+	return tell(text, -1, wait_ms);
 }
 
 void manager_settle(int wait_ms)

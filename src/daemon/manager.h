@@ -41,7 +41,7 @@ unsigned manager_store_size(void);
 int manager_store(int fd, const char *name, int wait_ms) MUST_CHECK;
 
 /* It closes the copies that it has under this name. Returns as above. */
-int manager_unstore(const char *name) MUST_CHECK;
+int manager_unstore(const char *name, int wait_ms) MUST_CHECK;
 
 /* Waits up to `wait_ms` until the manager has done all that it was told. */
 void manager_settle(int wait_ms);

@@ -68,6 +68,47 @@ MAIN_ONLY static bool is_named_right(int fd, const char *name, struct unix_path_
 	return cookie != 0 && cookie == cookie_of(fd);
 }
 
+/* ---- what leaves it */
+
+/* Has the manager close its copy: now, or when it listens again. It is never waited for here: there may be many. */
+MAIN_ONLY static void forget(struct store *s, const char *name)
+{
+	if (s->leaving_count == 0 && manager_unstore(name, 0) != -EAGAIN)
+		return;
+	char **at = realloc(s->leaving, (s->leaving_count + 1) * sizeof(*at));
+	char *copy = strdup(name);
+	if (at)
+		s->leaving = at;
+	if (at && copy) {
+		s->leaving[s->leaving_count++] = copy;
+	} else {
+		/* a socket that serves nobody stays in the store until the next start */
+		free(copy);
+	}
+}
+
+/* Tells it what it has not heard yet. Returns 0; -EAGAIN: some are left after `wait_ms`. */
+MAIN_ONLY static int forget_rest(struct store *s, int wait_ms)
+{
+	const uint64_t until_ms = clock_now_ms() + (uint64_t)wait_ms;
+	while (s->leaving_count > 0) {
+		uint64_t now_ms = clock_now_ms();
+		char *name = s->leaving[s->leaving_count - 1];
+		if (manager_unstore(name, now_ms < until_ms ? (int)(until_ms - now_ms) : 0) == -EAGAIN)
+			return -EAGAIN;
+		free(name);
+		s->leaving_count--;
+	}
+	return 0;
+}
+
+/* Waits until it has closed what it was told to, so that the addresses are free. */
+MAIN_ONLY static void settle_all(struct store *s)
+{
+	if (forget_rest(s, SETTLE_MS) == 0)
+		manager_settle(SETTLE_MS);
+}
+
 /* ---- what came */
 
 MAIN_ONLY static bool is_known(const struct store *s, int fd)
@@ -79,10 +120,10 @@ MAIN_ONLY static bool is_known(const struct store *s, int fd)
 }
 
 /* What the name does not tell the truth of is not touched, but closed: it may be a socket unit's. */
-MAIN_ONLY static void reject_take_fd(int *fd, const char *name)
+MAIN_ONLY static void reject_take_fd(struct store *s, int *fd, const char *name)
 {
 	fd_close(fd);
-	(void)!manager_unstore(name);
+	forget(s, name);
 	log_write(
 		LOG_LEVEL_WARNING, LOG_GENERAL,
 		"a descriptor named \"%s\" is not what usherd stored under this name: it is not used; names of socket "
@@ -95,7 +136,7 @@ MAIN_ONLY static void take(struct store *s, struct passed_socket *p)
 {
 	struct unix_path_id path_id;
 	if (!is_named_right(p->fd, p->name, &path_id)) {
-		reject_take_fd(&p->fd, p->name);
+		reject_take_fd(s, &p->fd, p->name);
 	} else if (is_known(s, p->fd)) {
 		/* another descriptor of the same socket */
 		fd_close(&p->fd);
@@ -108,17 +149,16 @@ MAIN_ONLY static void take(struct store *s, struct passed_socket *p)
 	free(p->name);
 }
 
-MAIN_ONLY static void let_go(struct listening_keeper *k UNUSED, struct listening *l)
+MAIN_ONLY static void let_go(struct listening_keeper *k, struct listening *l)
 {
 	char name[NAME_BYTES];
 	name_of(l, name, sizeof(name));
-	/* if it is not heard, a socket that serves nobody stays in the store until the next start */
-	(void)!manager_unstore(name);
+	forget(CONTAINER_OF(k, struct store, keeper), name);
 }
 
-MAIN_ONLY static void settle(struct listening_keeper *k UNUSED)
+MAIN_ONLY static void settle(struct listening_keeper *k)
 {
-	manager_settle(SETTLE_MS);
+	settle_all(CONTAINER_OF(k, struct store, keeper));
 }
 
 int store_take(struct store *s, struct passed_sockets *passed)
@@ -161,7 +201,7 @@ MAIN_ONLY static void drop(struct store *s, unsigned i)
 	/* who connects before the manager has closed its copy is refused */
 	socket_stop_listening(in->fd);
 	fd_close(&in->fd);
-	(void)!manager_unstore(s->names[i]);
+	forget(s, s->names[i]);
 }
 
 void store_match(struct store *s, const struct config *config)
@@ -175,7 +215,7 @@ void store_match(struct store *s, const struct config *config)
 		dropped = true;
 	}
 	if (dropped)
-		manager_settle(SETTLE_MS);
+		settle_all(s);
 }
 
 /* ---- what goes in */
@@ -239,10 +279,17 @@ MAIN_ONLY static int keep_all(struct store *s, int wait_ms)
 	return 0;
 }
 
+/* What leaves goes first: it makes room. Returns as above. */
+MAIN_ONLY static int tell_all(struct store *s, int wait_ms)
+{
+	int failed = forget_rest(s, 0);
+	return failed || s->size == 0 ? failed : keep_all(s, wait_ms);
+}
+
 MAIN_ONLY static void again_fired(struct timer *t, uint64_t now_ms)
 {
 	struct store *s = CONTAINER_OF(t, struct store, again);
-	if (keep_all(s, 0) < 0)
+	if (tell_all(s, 0) < 0)
 		timer_start(s->timers, t, now_ms + AGAIN_MS);
 }
 
@@ -256,10 +303,8 @@ void store_keep(struct store *s, struct listener_set *set, int wait_ms)
 {
 	s->set = set;
 	s->said_full = false;
-	if (s->size == 0)
-		return;
 	timer_stop(&s->again);
-	if (keep_all(s, wait_ms) < 0)
+	if (tell_all(s, wait_ms) < 0)
 		timer_start(s->timers, &s->again, clock_now_ms() + AGAIN_MS);
 }
 
@@ -283,7 +328,10 @@ void store_fini(struct store *s)
 		fd_close(&s->inherited.at[i].fd);
 		free(s->names[i]);
 	}
+	for (unsigned i = 0; i < s->leaving_count; i++)
+		free(s->leaving[i]);
 	free(s->inherited.at);
 	free(s->names);
+	free(s->leaving);
 	*s = (struct store){0};
 }

@@ -27,6 +27,8 @@ struct store {
 	struct timer_wheel *timers;	    /* borrowed; NULL: before store_start */
 	struct timer again;
 	struct listener_set *set; /* borrowed: what is to be in it */
+	char **leaving;		  /* owned: names that the manager was too busy to forget */
+	unsigned leaving_count;
 	bool said_full;
 };
 
@@ -44,7 +46,8 @@ void store_start(struct store *s, struct timer_wheel *timers) MAIN_ONLY;
  * `wait_ms`. */
 void store_keep(struct store *s, struct listener_set *set, int wait_ms) MAIN_ONLY;
 
-/* Takes the sockets of `set` out of it, which are to be closed for good. */
+/* Takes the sockets of `set` out of it, which are to be closed for good; what the manager had no time for is told it later.
+ * To be followed by `store_keep`. */
 void store_forget(struct listener_set *set) MAIN_ONLY;
 
 /* What is in it stays; nothing more is put there. */

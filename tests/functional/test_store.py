@@ -602,6 +602,30 @@ def test_a_manager_that_does_not_listen_holds_nobody_up(life, manager, folder):
     assert daemon.log.count("reloaded: 0 changes") == 1
 
 
+def test_a_manager_that_does_not_listen_holds_no_reload_up(life, manager, folder):
+    """Sockets that go are no reason to wait for it, however many they are; it is told when it listens again."""
+    os.chmod(folder, 0o777)
+    where = [f"unix:{folder}/{i}.sock" for i in range(100)]
+    stays = f"unix:{folder}/stays.sock"
+    lives = life({**many(where), "stays": listener("echo", stays)})
+    daemon = lives.start(count=101)
+    manager.running.clear()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as other:
+        other.connect(manager.path)
+        with pytest.raises(BlockingIOError):
+            while True:
+                other.send(b"OTHER=1")
+    assert daemon.reload(config({"stays": listener("echo", stays)})).ok
+    assert ask(connect(stays)) == b"hello"
+    # which does not come before what makes room for it
+    more = f"unix:{folder}/more.sock"
+    assert daemon.reload(config({"stays": listener("echo", stays), "more": listener("echo", more)})).ok
+    manager.running.set()
+    manager.wait("FDSTORE", count=102)
+    manager.wait_stored(2)
+    assert {sock.getsockname() for sock in manager.sockets()} == {stays[5:], more[5:]}
+
+
 @pytest.mark.heavy
 def test_a_thousand(life, manager, folder):
     os.chmod(folder, 0o777)
