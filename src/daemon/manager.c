@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/text.h"
 
 /* What the manager must hear is waited for this long. What it is told again anyhow is not waited for. */
 #define TELL_MS 1000
@@ -128,25 +129,31 @@ void manager_reloading(void)
 	(void)tell(text, -1, TELL_MS);
 }
 
+/* The manager drops what is no whole UTF-8, splits lines, and takes a backslash for the beginning of an escape: of two it
+ * shows one, and with half an escape at the end it drops the message. */
+static int tell_status(const char *before, const char *status, int wait_ms)
+{
+	char bytes[MESSAGE_BYTES];
+	struct text t;
+	text_init(&t, bytes, sizeof(bytes));
+	text_add(&t, before);
+	text_add_escaped(&t, status, strlen(status));
+	return tell(t.at, -1, wait_ms);
+}
+
 void manager_stopping(const char *status)
 {
-	char text[MESSAGE_BYTES];
-	snprintf(text, sizeof(text), "STOPPING=1\nSTATUS=%s", status);
-	(void)tell(text, -1, TELL_MS);
+	(void)tell_status("STOPPING=1\nSTATUS=", status, TELL_MS);
 }
 
 void manager_not_starting(const char *why)
 {
-	char text[MESSAGE_BYTES];
-	snprintf(text, sizeof(text), "STATUS=did not start: %s", why);
-	(void)tell(text, -1, TELL_MS);
+	(void)tell_status("STATUS=did not start: ", why, TELL_MS);
 }
 
 bool manager_status(const char *status)
 {
-	char text[MESSAGE_BYTES];
-	snprintf(text, sizeof(text), "STATUS=%s", status);
-	return tell(text, -1, 0) != -EAGAIN;
+	return tell_status("STATUS=", status, 0) != -EAGAIN;
 }
 
 uint64_t manager_watchdog_ms(void)

@@ -69,7 +69,9 @@ MAIN_ONLY static void refuse(struct daemon *d, const struct config_errors *error
 	if (errors)
 		report_config_errors(errors);
 	log_write(LOG_LEVEL_ERROR, LOG_RELOAD_FAILED, "reload failed: the running configuration stays: %s", first);
-	snprintf(d->reload_error, sizeof(d->reload_error), "%s", first);
+	struct text error;
+	text_init(&error, d->reload_error, sizeof(d->reload_error));
+	text_add_escaped_again(&error, first, strlen(first)); /* it is; this cuts no character in two */
 }
 
 void reload_enforce(void *daemon)

@@ -128,6 +128,20 @@ def test_notify(usherd, notify):
     assert notify.count("READY") == 2 and notify.count("STOPPING") == 1
 
 
+@pytest.mark.parametrize("pad", range(4))
+def test_status_is_what_systemd_takes(usherd, notify, pad):
+    """It drops a text that is cut within a character, or ends in half an escape, and of two backslashes it shows one."""
+    daemon = usherd({"web": listener("echo")}, start_options={"env": {"NOTIFY_SOCKET": notify.path}})
+    notify.wait("READY")
+    path = "/" + "x" * pad + "\u00e4\\\n" * 100
+    assert not daemon.reload(config({"web": listener("echo", tls={"certificate": path, "key": path})})).ok
+    status = notify.wait("STATUS", lambda status: "reload failed" in status)["STATUS"]
+    shown = re.sub(r"\\(.)", r"\1", status)
+    assert (len(status) - len(status.rstrip("\\"))) % 2 == 0, status
+    (why,) = [line for line in daemon.log if line.startswith("reload failed")]
+    assert shown.split("reload failed: ")[1] in why and len(shown) > 200
+
+
 def test_failed_reload_is_visible(usherd, notify):
     daemon = usherd({"web": listener("echo")}, start_options={"env": {"NOTIFY_SOCKET": notify.path}})
     assert not daemon.reload("nonsense = 1;\n").ok
