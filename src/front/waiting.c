@@ -237,12 +237,30 @@ struct waiting *waiting_destroy(struct waiting *w)
 	return NULL;
 }
 
-/* Who leaves a full room for a newcomer whose source has `count` in it; NULL: nobody. */
+/* How many places its longest line has. */
+static unsigned longest_of(const struct room *room)
+{
+	return 64 - (unsigned)__builtin_clzll(room->lengths);
+}
+
+/* The room that has the longest line of all. NULL: there is none. */
+static const struct room *find_longest(const struct waiting *w)
+{
+	const struct room *found = NULL;
+	for (struct list *at = w->rooms.next; at != &w->rooms; at = at->next) {
+		const struct room *room = CONTAINER_OF(at, struct room, turn);
+		if (!found || longest_of(room) > longest_of(found))
+			found = room;
+	}
+	return found;
+}
+
+/* Who leaves a room for a newcomer whose source has `count` at its listener; NULL: nobody. */
 static struct waiting_place *find_leaver(const struct room *room, unsigned count)
 {
 	if (!room)
 		return NULL;
-	unsigned longest = 64 - (unsigned)__builtin_clzll(room->lengths);
+	unsigned longest = longest_of(room);
 	if (longest < count + 2)
 		return NULL;
 	const struct line *line = CONTAINER_OF(room->by_length[longest - 1].next, struct line, as_many);
@@ -260,8 +278,9 @@ int waiting_add(struct waiting *w, struct waiting_client *c, uint64_t now_ms, st
 	leaves->fd = -1;
 	if (count >= w->limits.per_source)
 		return -EDQUOT;
-	if (w->count >= w->limits.in_all || (room && room->count >= w->limits.per_listener)) {
-		leaver = find_leaver(room, count);
+	bool room_is_full = room && room->count >= w->limits.per_listener;
+	if (room_is_full || w->count >= w->limits.in_all) {
+		leaver = find_leaver(room_is_full ? room : find_longest(w), count);
 		if (!leaver)
 			return -ENOBUFS;
 	}

@@ -10,10 +10,12 @@
  * the last pass ended because its listener, or everything, was full.
  *
  * The room is bounded, in all, by listener, and by source. When it is full for a listener, and another source has at least
- * two more waiting there than the newcomer's, the last of the one that has the most leaves instead of the newcomer.
+ * two more waiting there than the newcomer's, the last of the one that has the most leaves instead of the newcomer. When it
+ * is full in all, the same goes for who has the most at any one listener: so a listener that is flooded does not take the
+ * others their places.
  *
- * Each call takes constant time, but for waiting_next, which has a bound of its own; the hash is one that nobody can
- * foresee. A client that goes meanwhile is found out when it comes in, or by the caller's own watch, for waiting_drop.
+ * Each call takes constant time, but for waiting_next, which has a bound of its own, and waiting_add when it is full in all,
+ * which looks at each listener at which somebody waits; the hash is one that nobody can foresee. A client that goes meanwhile is found out when it comes in, or by the caller's own watch, for waiting_drop.
  *
  * Times are those of clock_now_ms, and never go back. Thread: main. */
 #ifndef FRONT_WAITING_H

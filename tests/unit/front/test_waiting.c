@@ -363,11 +363,33 @@ START_TEST(the_whole_is_bounded)
 		add(1, 1);
 	for (unsigned i = 0; i < 3; i++)
 		add(2, i);
-	ck_assert_int_eq(add_at(who_of(3, 1), NULL, &leaves), -ENOBUFS);
-	ck_assert_int_eq(add_at(who_of(2, 3), NULL, &leaves), -ENOBUFS);
 	ck_assert_int_eq(add_at(who_of(1, 2), NULL, &leaves), 0);
 	ck_assert_int_eq(leaves.fd, FIRST + 2);
 	ck_assert_uint_eq(waiting_count(room), 6);
+}
+END_TEST
+
+START_TEST(who_has_the_most_leaves_for_anothers_at_any_listener)
+{
+	struct waiting_client leaves;
+	tear_down();
+	create(7, 6, 4);
+	for (unsigned i = 0; i < 4; i++)
+		add(1, 1);
+	for (unsigned i = 0; i < 3; i++)
+		add(2, i);
+	/* a listener at which nobody waits, and one at which nobody has two more */
+	ck_assert_int_eq(add_at(who_of(3, 1), NULL, &leaves), 0);
+	ck_assert_int_eq(leaves.fd, FIRST + 3);
+	ck_assert_uint_eq(who_listener(&leaves.who), 1);
+	ck_assert_int_eq(add_at(who_of(2, 3), NULL, &leaves), 0);
+	ck_assert_int_eq(leaves.fd, FIRST + 2);
+	ck_assert_int_eq(add_at(who_of(2, 3), NULL, &leaves), -ENOBUFS); /* it has one, and nobody more than two */
+	ck_assert_int_eq(add_at(who_of(4, 1), NULL, &leaves), 0);
+	ck_assert_int_eq(leaves.fd, FIRST + 1);
+	ck_assert_int_eq(add_at(who_of(5, 1), NULL, &leaves), -ENOBUFS);
+	ck_assert_uint_eq(waiting_count(room), 7);
+	ck_assert_uint_eq(waiting_count_at(room, 1), 1);
 }
 END_TEST
 
@@ -663,9 +685,10 @@ static void add_both(void)
 	struct simple_line *most = NULL;
 	bool tie = false;
 	int wanted = count >= PER_SOURCE ? -EDQUOT : 0;
-	if (wanted == 0 && (simple_count(0) >= IN_ALL || simple_count(listener) >= PER_LISTENER)) {
+	bool is_room_full = simple_count(listener) >= PER_LISTENER;
+	if (wanted == 0 && (simple_count(0) >= IN_ALL || is_room_full)) {
 		for (unsigned i = 0; i < line_count; i++) {
-			if (lines[i].listener != listener)
+			if (is_room_full && lines[i].listener != listener)
 				continue;
 			tie = most && lines[i].count == most->count ? true : tie && lines[i].count <= most->count;
 			if (!most || lines[i].count > most->count)
@@ -685,7 +708,7 @@ static void add_both(void)
 	place_of[next_fd - 1 - FIRST] = place;
 	if (most) {
 		/* of several that have the most it may be any */
-		struct simple_line *l = simple_find(listener, number_of(&leaves));
+		struct simple_line *l = simple_find(who_listener(&leaves.who), number_of(&leaves));
 		ck_assert(l && (l == most || tie));
 		ck_assert_uint_eq(l->count, most->count);
 		ck_assert_int_eq(leaves.fd, l->fds[l->count - 1]);
@@ -775,6 +798,7 @@ int main(void)
 	tcase_add_test(c, one_source_has_a_share);
 	tcase_add_test(c, who_has_the_most_leaves_a_full_room);
 	tcase_add_test(c, the_whole_is_bounded);
+	tcase_add_test(c, who_has_the_most_leaves_for_anothers_at_any_listener);
 	tcase_add_test(c, nobody_waits_for_ever);
 	tcase_add_test(c, one_is_dropped);
 	tcase_add_test(c, a_listener_is_emptied);
