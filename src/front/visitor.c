@@ -37,9 +37,15 @@ bool visitor_unit_of(const char *cgroup, char to[VISITOR_UNIT_BYTES])
 		n = strcspn(cgroup, "/\n");
 		cgroup += n;
 	} while (ends_in(cgroup - n, n, ".slice"));
-	if (n >= VISITOR_UNIT_BYTES || (!ends_in(cgroup - n, n, ".service") && !ends_in(cgroup - n, n, ".scope")))
+	const char *name = cgroup - n;
+	/* systemd puts this before a name that would be one of the kernel's ("memory.service"), or begins so itself */
+	if (*name == '_') {
+		name++;
+		n--;
+	}
+	if (n >= VISITOR_UNIT_BYTES || (!ends_in(name, n, ".service") && !ends_in(name, n, ".scope")))
 		return false;
-	memcpy(to, cgroup - n, n);
+	memcpy(to, name, n);
 	to[n] = '\0';
 	return true;
 }

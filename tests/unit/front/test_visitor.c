@@ -41,6 +41,11 @@ static const struct {
 	{"/system.slice/backup.service\n", "backup.service"},
 	{"/system.slice/system-getty.slice/getty@tty1.service", "getty@tty1.service"},
 	{"/init.scope", "init.scope"},
+	/* as systemd escapes names that cgroups cannot have */
+	{"/system.slice/_memory.service", "memory.service"},
+	{"/system.slice/__odd.service", "_odd.service"},
+	{"/_odd.slice/system_d.service", "system_d.service"},
+	{"/system.slice/_.service", NULL},
 	{"/user.slice/user-1000.slice/session-3.scope", "session-3.scope"},
 	/* below a unit is what it, or whoever it is for, has made: that may have any name */
 	{"/system.slice/docker.service/payload", "docker.service"},
