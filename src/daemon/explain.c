@@ -117,6 +117,29 @@ MAIN_ONLY static int make_visitor(struct explain *x)
 		       : DAEMON_EXIT_OK;
 }
 
+/* Whether clients of this kind can come at all; a socket that systemd passes may be of either. */
+static bool has_such_clients(const struct listener_config *l, bool is_unix)
+{
+	for (unsigned i = 0; i < l->listen.count; i++) {
+		const struct endpoint *e = &l->endpoints[i];
+		bool is_local = e->kind == ENDPOINT_ADDRESS && e->address.u.any.sa_family == AF_UNIX;
+		if (e->kind == ENDPOINT_SYSTEMD || is_local == is_unix)
+			return true;
+	}
+	return false;
+}
+
+MAIN_ONLY static int check_visitor(const struct explain *x)
+{
+	bool is_unix = x->address.u.any.sa_family == AF_UNIX;
+	if (has_such_clients(x->listener, is_unix))
+		return DAEMON_EXIT_OK;
+	return wrong_request(is_unix ? "listener %s has no UNIX socket: give the client's address"
+				     : "listener %s has UNIX sockets alone, whose clients have no address: the source "
+				       "is \"unix\"",
+			     x->listener->name);
+}
+
 /* What is asked. */
 
 /* What the files come to; goes on after an error, so that the user sees all that is wrong. */
@@ -299,6 +322,8 @@ MAIN_ONLY static int explain(struct explain *x)
 	if (x->request->sni && !x->listener->tls.enabled)
 		return wrong_request("--sni: listener %s has no tls", x->listener->name);
 	int code = make_visitor(x);
+	if (code == DAEMON_EXIT_OK)
+		code = check_visitor(x);
 	if (code == DAEMON_EXIT_OK)
 		code = load_files(x);
 	if (code == DAEMON_EXIT_OK)

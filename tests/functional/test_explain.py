@@ -200,6 +200,7 @@ def test_the_certificate(ca, place):
     (("db", "10.1.2"), '"10.1.2" is no address'),
     (("db", "fe80::1%nix"), "no such interface"),
     (("db", "10.1.2.3", "--uid", "1"), 'are for the source "unix"'),
+    (("free", "unix"), "listener free has no UNIX socket"),
     (("db", "unix", "--gid", "1"), "--gid goes with --uid"),
     (("db", "unix", "--unit", "x.service"), "--unit goes with --uid"),
     (("db", "unix", "--uid", "no-such-user"), 'there is no user "no-such-user"'),
@@ -210,6 +211,17 @@ def test_wrong_usage(place, args, why):
     code, out, err = explain(place, *args)
     assert (code, out) == (64, [])
     assert why in err
+
+
+def test_a_client_that_cannot_come(place):
+    """Of a listener that has only UNIX sockets, or TCP ones; those that systemd passes may be either."""
+    text = config({"local": listener("echo", "unix:@usher-explain"), "passed": listener("echo", "systemd:any")})
+    code, out, err = explain(place, "local", "10.1.2.3", text=text)
+    assert (code, out) == (64, [])
+    assert "listener local has UNIX sockets alone" in err
+    assert explain(place, "local", "unix", "--uid", "0", text=text)[0] == 0
+    for source in ("10.1.2.3", "unix"):
+        assert explain(place, "passed", source, text=text)[0] == 0
 
 
 def test_wrong_configuration(place):
