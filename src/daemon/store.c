@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/socket.h"
 #include "daemon/manager.h"
+#include "front/unix_path.h"
 #include "report/log.h"
 
 /* How soon the manager is told again what it had no time for. */
@@ -198,6 +199,8 @@ MAIN_ONLY static void drop(struct store *s, unsigned i)
 	log_begin(&r, LOG_LEVEL_NOTICE, LOG_UNLISTENING);
 	log_field(&r, "USHER_ADDRESS", "%s", at.at);
 	log_submit(&r, "no longer listening on %s (kept from before the start: nothing fits it any longer)", at.at);
+	if (inherited_has_file(in))
+		unix_path_remove(in->address.u.local.sun_path, &in->path_id);
 	/* who connects before the manager has closed its copy is refused */
 	socket_stop_listening(in->fd);
 	fd_close(&in->fd);

@@ -64,9 +64,9 @@ void inherited_init(struct inherited_socket *s, int fd, const struct unix_path_i
 	s->fixed_buffers = fixed < 0 ? 0 : (unsigned)fixed;
 }
 
-MAIN_ONLY static bool has_file(const struct inherited_socket *s)
+bool inherited_has_file(const struct inherited_socket *s)
 {
-	return s->address.u.any.sa_family == AF_UNIX && s->address.u.local.sun_path[0] != '\0';
+	return s->usable && s->address.u.any.sa_family == AF_UNIX && s->address.u.local.sun_path[0] != '\0';
 }
 
 MAIN_ONLY static bool fits(const struct inherited_socket *s, const struct netaddr *address, const char *interface,
@@ -75,7 +75,7 @@ MAIN_ONLY static bool fits(const struct inherited_socket *s, const struct netadd
 	if (!s->usable || s->fd < 0 || !netaddr_equal(&s->address, address) || strcmp(s->interface, interface) != 0)
 		return false;
 	/* nobody could connect to one whose file is gone, or is another's */
-	if (has_file(s) && !unix_path_is(s->address.u.local.sun_path, &s->path_id))
+	if (inherited_has_file(s) && !unix_path_is(s->address.u.local.sun_path, &s->path_id))
 		return false;
 	/* what was set once cannot become the kernel's choice again */
 	return !((s->fixed_buffers & SOCK_RCVBUF_LOCK) && config->receive_buffer_bytes == 0) &&

@@ -37,6 +37,9 @@ void inherited_init(struct inherited_socket *s, int fd, const struct unix_path_i
 /* Marks those that `config` wants: one for each endpoint, where it can be made what a new one would be. */
 void inherited_match(struct inherited_sockets *set, const struct config *config) MAIN_ONLY;
 
+/* Whether it is a UNIX socket that has a file; `path_id` says which. */
+bool inherited_has_file(const struct inherited_socket *s) MAIN_ONLY;
+
 /* The one that was matched for this address; NULL: none. `set` may be NULL. */
 struct inherited_socket *inherited_find(struct inherited_sockets *set, const struct netaddr *address,
 					const char *interface, const struct listener_config *config) MAIN_ONLY;

@@ -30,9 +30,8 @@ struct listening *listening_destroy(struct listening *l)
 	if (!l)
 		return NULL;
 	if (!l->passed) {
-		if (l->path && !l->keeper && unix_path_is(l->path, &l->path_id) && unlink(l->path) < 0)
-			log_write_errno(LOG_LEVEL_NOTICE, LOG_GENERAL, errno,
-					"remove %s: %s; the next start replaces it", l->path, strerror(errno));
+		if (l->path && !l->keeper)
+			unix_path_remove(l->path, &l->path_id);
 		fd_close(&l->fd);
 	}
 	account_unref(l->account);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/identity.h"
+#include "report/log.h"
 
 /* How often and how long apart the folder's lock is tried: whoever else has it only looks and binds. */
 #define LOCK_TRIES 10
@@ -171,6 +172,13 @@ bool unix_path_is(const char *path, const struct unix_path_id *id)
 {
 	struct stat st = {0};
 	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == id->device && st.st_ino == id->inode;
+}
+
+void unix_path_remove(const char *path, const struct unix_path_id *id)
+{
+	if (unix_path_is(path, id) && unlink(path) < 0)
+		log_write_errno(LOG_LEVEL_NOTICE, LOG_GENERAL, errno, "remove %s: %s; the next start replaces it", path,
+				strerror(errno));
 }
 
 int unix_path_set_owner(const char *path, const struct unix_path_id *id, const struct unix_config *owner,

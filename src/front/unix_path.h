@@ -27,6 +27,9 @@ int unix_path_bind(int fd, const struct netaddr *address, const struct unix_conf
 /* Whether the socket is still at its path. */
 bool unix_path_is(const char *path, const struct unix_path_id *id) MAIN_ONLY;
 
+/* Removes the file, unless another stands there now. Logs why it stays. */
+void unix_path_remove(const char *path, const struct unix_path_id *id) MAIN_ONLY;
+
 /* Sets the file's mode and owner where they differ. Returns as above; -ESTALE when another file is there. */
 int unix_path_set_owner(const char *path, const struct unix_path_id *id, const struct unix_config *owner,
 			struct text *why) MUST_CHECK MAIN_ONLY;

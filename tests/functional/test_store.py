@@ -265,11 +265,17 @@ def test_removed_unix_socket_loses_its_file(life, manager, folder):
 def test_what_is_gone_from_the_configuration_at_the_start(life, manager, folder):
     os.chmod(folder, 0o777)
     first, second = free_port(), free_port()
-    lives = life({"web": listener("echo", f"127.0.0.1:{first}", f"127.0.0.1:{second}", f"unix:{folder}/a.sock")})
-    lives.start(count=3)
+    unix = [f"unix:{folder}/a.sock", f"unix:{folder}/b.sock"]
+    lives = life({"web": listener("echo", f"127.0.0.1:{first}", f"127.0.0.1:{second}", *unix)})
+    lives.start(count=4)
     lives.daemon.stop()
     waiting = connect(("127.0.0.1", second))
+    os.unlink(f"{folder}/b.sock")
+    with open(f"{folder}/b.sock", "w", encoding="ascii") as other:
+        other.write("somebody's")
     lives.start({"web": listener("echo", f"127.0.0.1:{first}")}, count=1)
+    assert not os.path.exists(f"{folder}/a.sock")
+    assert os.path.exists(f"{folder}/b.sock")
     assert "no longer listening on 127.0.0.1:%d" % second in lives.daemon.text()
     with pytest.raises(ConnectionRefusedError):
         connect(("127.0.0.1", second))
