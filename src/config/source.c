@@ -228,7 +228,10 @@ static int scan_path(struct source *source, const struct scan *includer, const c
 	/* without blocking: it may be a FIFO */
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0 && errno == EACCES)
+		rc = cannot(source, includer, path,
+			    "Permission denied; the user that usherd runs as must be able to read it");
+	else if (fd < 0 || fstat(fd, &st) < 0)
 		rc = cannot(source, includer, path, strerror(errno));
 	else if (S_ISDIR(st.st_mode) && directory_too)
 		rc = scan_directory(source, includer, path, &fd);

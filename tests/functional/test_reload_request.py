@@ -71,6 +71,16 @@ def test_an_address_in_use_fails(usherd):
     assert code == 2 and "already in use" in said.lower()
 
 
+@pytest.mark.root
+def test_a_file_that_its_user_may_not_read(usherd):
+    """Root could read it at the start; a reload reads it as nobody."""
+    daemon = usherd({"web": listener("echo")})
+    daemon.path.chmod(0o600)
+    os.chown(daemon.path, 0, 0)
+    assert request(daemon) == (2, f"{daemon.path}: Permission denied; the user that usherd runs as must be able to read it\n"
+                                  "usherd: reload failed: the running configuration stays\n")
+
+
 def test_many_ask_at_once(usherd):
     """The kernel keeps one SIGHUP: who is not heard asks again, and all are answered."""
     daemon = usherd({"web": listener("echo")})
