@@ -232,7 +232,10 @@ MAIN_ONLY static int open_passed(struct opening *o, const struct endpoint *e, co
 	text_init(&why, bytes, sizeof(bytes));
 	text_printf(&why, "systemd passed no socket of this name; ");
 	if (o->passed->count == 0)
-		text_add(&why, "it passed none at all: start usherd by its socket unit");
+		text_printf(&why,
+			    "it passed none at all: enable the socket unit that has FileDescriptorName=%s, then "
+			    "systemctl restart usherd",
+			    e->name);
 	else
 		text_printf(&why, "set FileDescriptorName=%s in the socket unit; it passed:", e->name);
 	for (unsigned i = 0; i < o->passed->count; i++) {
