@@ -359,6 +359,9 @@ def test_a_ban_holds_over_reloads(usherd):
         assert daemon.reload(next_text).ok
         assert not comes_in(address, "127.0.0.2")
         assert comes_in(daemon.address("other"), "127.0.0.2")
+    # the way to let it in before that
+    assert daemon.reload(config({"web": listener("echo", trusted=["127.0.0.2"])})).ok
+    assert comes_in(address, "127.0.0.2")
     daemon.stop()
     assert daemon.refused("limit_per_source", "127.0.0.2") == 3
     assert daemon.refused("banned", "127.0.0.2") == 2
