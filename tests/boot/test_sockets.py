@@ -36,6 +36,29 @@ def test_a_port_below_1024_without_any_capability(usher, web):
     assert int(status["Uid"].split()[0]) != 0
 
 
+def test_its_own_port_becomes_a_socket_units(usher):
+    """What systemd keeps for the service is in the socket unit's way, until the service is stopped."""
+    m = usher.machine
+    usher.drop_in("[Socket]\nListenStream=\nListenStream=127.0.0.1:80\n", SOCKET)
+    usher.undo.callback(m.systemctl, "disable", SOCKET)
+    usher.restart({"web": listener("echo", "127.0.0.1:80")})
+    usher.configure({"web": listener("echo", "systemd:web")})
+    m.systemctl("stop", SERVICE)
+    m.systemctl("enable", "--now", SOCKET)
+    m.systemctl("start", SERVICE)
+    assert usher.ask("127.0.0.1:80") == b"hello"
+    assert m.wait_journal("USHER_LISTENER=web", pattern="listening on 127.0.0.1:80 .*passed by systemd")
+    # and back; who restarts it at once, with the port still the other's, is helped by the next try
+    usher.configure({"web": listener("echo", "127.0.0.1:80")})
+    m.systemctl("disable", "--now", SOCKET)
+    usher.restart()
+    usher.configure({"web": listener("echo", "systemd:web")})
+    m.systemctl("enable", SOCKET)
+    m.systemctl("restart", SERVICE, check=False)
+    wait_until(lambda: usher.active == "active", usher.status_page)
+    assert usher.ask("127.0.0.1:80") == b"hello"
+
+
 def test_restarts_behind_a_socket_unit_refuse_nobody(usher, web):
     with usher.load(web) as load:
         for _ in range(RESTARTS):
