@@ -10,6 +10,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "base/fd.h"
+
 int socket_set_int(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
@@ -70,6 +72,25 @@ void socket_add_source(struct text *t, int fd, const struct peer_addr *peer, uns
 	peer_addr_add_network(t, peer, ipv4_bits, ipv6_bits);
 	if (peer->u.any.sa_family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
 		text_printf(t, " uid %u", (unsigned)who.uid);
+}
+
+/* 0: it is not told. */
+static uint64_t network_of(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t length = sizeof(cookie);
+	return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) < 0 ? 0 : cookie;
+}
+
+bool socket_is_elsewhere(int fd)
+{
+	int own = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (own < 0)
+		return false;
+	uint64_t ours = network_of(own);
+	uint64_t its = network_of(fd);
+	fd_close(&own);
+	return ours != 0 && its != 0 && ours != its;
 }
 
 void socket_reset_at_close(int fd)

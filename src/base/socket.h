@@ -42,6 +42,9 @@ void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer);
 /* The same of what counts as one source, by these prefixes: "10.0.0.1", "2001:db8::/64", "unix uid 1000". */
 void socket_add_source(struct text *t, int fd, const struct peer_addr *peer, unsigned ipv4_bits, unsigned ipv6_bits);
 
+/* Whether it belongs to another network namespace than ours. False where the kernel does not tell (before 5.14). */
+bool socket_is_elsewhere(int fd);
+
 /* Makes closing a TCP socket send a reset. */
 void socket_reset_at_close(int fd);
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/socket.h"
+
 /* -1: it cannot be had. */
 MAIN_ONLY static int option_of(int fd, int level, int option)
 {
@@ -59,6 +61,7 @@ void inherited_init(struct inherited_socket *s, int fd, const struct unix_path_i
 	s->usable = is_ours(fd) && ask_where(s);
 	if (!s->usable)
 		return;
+	s->elsewhere = socket_is_elsewhere(fd);
 	/* a kernel before 5.14 does not tell, and what was set stays set */
 	int fixed = option_of(fd, SOL_SOCKET, SO_BUF_LOCK);
 	s->fixed_buffers = fixed < 0 ? 0 : (unsigned)fixed;
@@ -76,6 +79,9 @@ MAIN_ONLY static bool fits(const struct inherited_socket *s, const struct netadd
 		return false;
 	/* nobody could connect to one whose file is gone, or is another's */
 	if (inherited_has_file(s) && !unix_path_is(s->address.u.local.sun_path, &s->path_id))
+		return false;
+	/* PrivateNetwork= was set, say: whoever it was to shut out would still come in. A file is where it is in all networks */
+	if (s->elsewhere && !inherited_has_file(s))
 		return false;
 	/* what was set once cannot become the kernel's choice again */
 	return !((s->fixed_buffers & SOCK_RCVBUF_LOCK) && config->receive_buffer_bytes == 0) &&

@@ -18,7 +18,8 @@ struct listening_keeper;
 struct inherited_socket {
 	int fd; /* owned; -1: somebody has taken it */
 	bool usable;
-	bool wanted; /* by an endpoint of the configuration that was matched */
+	bool elsewhere; /* in another network namespace */
+	bool wanted;	/* by an endpoint of the configuration that was matched */
 	struct netaddr address;
 	char interface[IF_NAMESIZE]; /* bound to this one; empty: none */
 	unsigned fixed_buffers;	     /* SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK: sizes that were set */

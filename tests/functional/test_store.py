@@ -556,6 +556,24 @@ def test_ipv6_that_takes_ipv4_too_is_not_used(life, manager):
     assert ask(connect(("::1", port))) == b"hello"
 
 
+@pytest.mark.root
+@pytest.mark.programs("ip")
+def test_sockets_of_another_network_are_not_used(life, manager, network, folder):
+    """PrivateNetwork= was set, say: who has no network any more must not be reached by what was opened in it."""
+    os.chmod(folder, 0o777)
+    port = free_port()
+    unix = f"unix:{folder}/a.sock"
+    lives = life({"web": listener("echo", f"127.0.0.1:{port}", "unix:@usher-store-%d" % os.getpid(), unix)})
+    lives.start(count=3)
+    lives.daemon.stop()
+    lives.start(count=3, inner=network.wrapper)
+    assert lives.kept() == {unix}
+    with pytest.raises(ConnectionRefusedError):
+        connect(("127.0.0.1", port))
+    with network.inside():
+        assert ask(connect(("127.0.0.1", port))) == b"hello"
+
+
 def test_many_descriptors(life, manager):
     """Three hundred that nobody wants."""
     port = free_port()
