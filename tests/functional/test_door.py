@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import random
 import select
 import signal
 import socket
@@ -13,7 +14,7 @@ import pytest
 
 import certificates
 import servers
-from harness import ask, comes_in, config, connect, ended, listener, proxy, reset, run, visit, wait_until
+from harness import ask, comes_in, config, connect, ended, free_port, listener, proxy, reset, run, visit, wait_until
 from test_lifecycle import activated
 from test_lists import put
 from tls_peer import TlsStream, client_context, hello, tls_connect, verdict
@@ -317,6 +318,73 @@ def test_trusted(usherd):
     for _ in range(3):
         come(daemon, "web", "127.0.0.9")
     assert not comes_in(daemon.address("other"), "127.0.0.9"), "it is trusted elsewhere"
+
+
+# ---- counts
+
+
+def storm(daemon, ports, texts, choose):
+    """Clients of all kinds that come, wait, are refused, banned and cut, while listeners come, go and change their limits."""
+    socks = []
+    for i in range(400):
+        if i % 20 == 0:
+            assert daemon.reload(choose.choice(texts)).ok
+        try:
+            sock = connect(f"127.0.0.1:{choose.choice(ports)}", source=(f"127.0.{choose.randint(0, 20)}.{choose.randint(2, 4)}", 0))
+            socks.append(sock)
+            sock.setblocking(False)
+            sock.send(choose.choice([b"x", hello(), b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.0\r\n\r\n", b"y" * 5000]))
+        except OSError:
+            pass
+        while len(socks) > choose.randint(0, 40):
+            socks.pop(choose.randrange(len(socks))).close()
+    for sock in socks:
+        sock.close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_a_storm_all_counts_are_right(usherd, ca, seed):
+    """Whatever became of them: what they took is given back, to the last connection, handshake and descriptor."""
+    choose = random.Random(seed)
+    ports = [free_port() for _ in range(3)]
+    secure = {"tls": certificates.tls(ca.issue(ips=[HOME]))}
+
+    def stormy():
+        limits = {"connections": 6, "per_source": choose.choice([1, 3]), "handshakes": 4, "rate": "300/s burst 20",
+                  "at_limit": choose.choice(["wait", "wait", "reset"])}
+        more = {"limits": limits, "enforce": True, "bandwidth": {"source_in": "1KiB/s burst 1KiB"},
+                "timeouts": {"handshake": "100ms", "first_byte": "100ms", "linger": "100ms"},
+                "deny": [f"127.0.0.0-127.0.{choose.randint(0, 3)}.3"],
+                "ban": {"after": 10, "within": "1s", "for": "1s", "max": "1s"}}
+        names = [choose.choice(["a", "a2"]), "b", choose.choice(["c", "c2"])][:choose.choice([2, 3])]
+        return config(
+            {name: listener("echo", f"127.0.0.1:{port}", **more, **(secure if port == ports[0] else {}))
+             for name, port in zip(names, ports)},
+            door={"limits": {"handshakes": 5, "connections": 10, "at_limit": "wait"}, "sources": {"entries": 16}},
+        )
+
+    calm = config(
+        {"a": listener("echo", f"127.0.0.1:{ports[0]}", limits={"connections": 3, "per_source": 3, "handshakes": 1}, **secure),
+         "b": listener("echo", f"127.0.0.1:{ports[1]}", limits={"connections": 4, "per_source": 2})},
+        door={"limits": {"connections": 7, "handshakes": 1}, "sources": {"entries": 16}},
+    )
+    daemon = usherd(text=calm)
+    before = daemon.fds_at_rest()
+    storm(daemon, ports, [stormy() for _ in range(8)], choose)
+    assert daemon.reload(calm).ok
+    daemon.wait_fds(before)
+    time.sleep(1)  # the bans that began last end
+    socks = []
+    for source in ("127.0.0.2", "127.0.0.2", "127.0.1.2", "127.0.1.2"):
+        socks.append(daemon.connect("b", source=(source, 0)))
+        assert ask(socks[-1]) == b"hello", daemon.tail()
+    for _ in range(3):
+        socks.append(TlsStream(daemon.connect("a", source=("127.0.0.2", 0)), client_context(ca=ca)))
+        assert ask(socks[-1]) == b"hello", daemon.tail()
+    for address in (daemon.address("a"), daemon.address("b")):
+        ended(visit(address, source=("127.0.9.9", 0)))
+    daemon.wait_refused("limit_connections", "127.0.9.9", "a")
+    daemon.wait_refused("limit_connections", "127.0.9.9", "b")
 
 
 # ---- bans
