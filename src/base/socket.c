@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "base/peer_credentials.h"
 
 int socket_set_int(int fd, int level, int option, int value)
 {
@@ -68,9 +69,8 @@ void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer)
 void socket_add_source(struct text *t, int fd, const struct peer_addr *peer, unsigned ipv4_bits, unsigned ipv6_bits)
 {
 	struct ucred who;
-	socklen_t length = sizeof(who);
 	peer_addr_add_network(t, peer, ipv4_bits, ipv6_bits);
-	if (peer->u.any.sa_family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0)
+	if (peer->u.any.sa_family == AF_UNIX && peer_credentials(fd, &who))
 		text_printf(t, " uid %u", (unsigned)who.uid);
 }
 

@@ -39,7 +39,8 @@ unsigned socket_backlog(int fd, bool is_tcp);
 /* Adds who is at the other end: "10.0.0.1:4711", or of a UNIX socket "unix pid 4711 uid 1000". */
 void socket_add_peer(struct text *t, int fd, const struct peer_addr *peer);
 
-/* The same of what counts as one source, by these prefixes: "10.0.0.1", "2001:db8::/64", "unix uid 1000". */
+/* The same of what counts as one source, by these prefixes: "10.0.0.1", "2001:db8::/64", "unix uid 1000", of a user whom the
+ * kernel cannot name "unix". */
 void socket_add_source(struct text *t, int fd, const struct peer_addr *peer, unsigned ipv4_bits, unsigned ipv6_bits);
 
 /* Whether it belongs to another network namespace than ours. False where the kernel does not tell (before 5.14). */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/peer_credentials.h"
 #include "base/socket.h"
 
 void visitor_from_address(struct visitor *v, const struct sockaddr *address)
@@ -118,51 +118,10 @@ static void ask_many_groups(struct visitor *v, int fd, socklen_t length)
 	free(all);
 }
 
-bool visitor_id_is_mapped(FILE *map, unsigned long id)
-{
-	/* each line: the first id inside, the first outside, how many */
-	char line[64];
-	while (fgets(line, sizeof(line), map)) {
-		char *at = line;
-		unsigned long inside = strtoul(at, &at, 10);
-		(void)strtoul(at, &at, 10);
-		if (id >= inside && id - inside < strtoul(at, NULL, 10))
-			return true;
-	}
-	return false;
-}
-
-/* The id that the kernel tells for all those that our user namespace has none for, unless it is somebody's there too. */
-static uint32_t nameless_id(const char *overflow_path, const char *map_path)
-{
-	char line[64];
-	unsigned long id = UINT32_MAX;
-	FILE *overflow = fopen(overflow_path, "re");
-	FILE *map = fopen(map_path, "re");
-	if (overflow && map && fgets(line, sizeof(line), overflow))
-		id = strtoul(line, NULL, 10);
-	if (map && visitor_id_is_mapped(map, id))
-		id = UINT32_MAX;
-	if (overflow)
-		(void)fclose(overflow);
-	if (map)
-		(void)fclose(map);
-	return (uint32_t)id;
-}
-
-static pthread_once_t asked = PTHREAD_ONCE_INIT;
-static uint32_t nameless_uid;
-static uint32_t nameless_gid;
-
-static void ask_nameless(void)
-{
-	nameless_uid = nameless_id("/proc/sys/kernel/overflowuid", "/proc/self/uid_map");
-	nameless_gid = nameless_id("/proc/sys/kernel/overflowgid", "/proc/self/gid_map");
-}
-
 /* Of the groups those that have no id here are in none that a rule could mean, but may be meant. */
 static void drop_nameless(struct visitor *v)
 {
+	const gid_t nameless_gid = peer_credentials_nameless_gid();
 	unsigned kept = 0;
 	for (unsigned i = 0; i < v->group_count; i++) {
 		if (v->groups[i] != nameless_gid)
@@ -175,17 +134,12 @@ static void drop_nameless(struct visitor *v)
 void visitor_ask(struct visitor *v, int fd, bool wants_unit)
 {
 	struct ucred who;
-	socklen_t length = sizeof(who);
-	/* one of another process namespace has process 0, one of another user namespace ids that stand for all of these */
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0 || who.pid <= 0 || who.uid == (uid_t)-1)
-		return;
-	(void)pthread_once(&asked, ask_nameless);
-	if (who.uid == nameless_uid || who.gid == nameless_gid)
+	if (!peer_credentials(fd, &who))
 		return;
 	v->has_credentials = true;
 	v->uid = who.uid;
 	v->gid = who.gid;
-	length = sizeof(v->groups);
+	socklen_t length = sizeof(v->groups);
 	bool has_all = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, v->groups, &length) == 0;
 	v->groups_hidden = !has_all;
 	if (has_all)

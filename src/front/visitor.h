@@ -4,7 +4,6 @@
 #define FRONT_VISITOR_H
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -47,9 +46,5 @@ bool visitor_unit_of(const char *cgroup, char to[VISITOR_UNIT_BYTES]);
 /* Whether a cgroup's path tells the unit at all. It does not where the cgroup was removed (a process that has ended, and was
  * not waited for, can be in it still), or is outside of the cgroup namespace that usherd is in: "/../backup.service". */
 bool visitor_tells_unit(const char *cgroup);
-
-/* Whether a user namespace has an id of its own for somebody: `map` is its /proc/PID/uid_map or gid_map. One for whom it has
- * none is told as the overflow id (65534), which anybody may be then: such a peer has no credentials. */
-bool visitor_id_is_mapped(FILE *map, unsigned long id);
 
 #endif

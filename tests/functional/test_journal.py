@@ -4,12 +4,13 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
 from certificates import tls
-from harness import ask, connect, ended, listener, proxy, visit
+from harness import ask, config, connect, ended, listener, proxy, visit
 from tls_peer import verdict
 
 pytestmark = [pytest.mark.root, pytest.mark.programs("unshare", "mount")]
@@ -94,6 +95,22 @@ def test_an_ipv6_source_is_one_in_all_records(usherd, journal, network, prefix, 
     refusals = [r for r in journal.records if "USHER_COUNT" in r and "USHER_REASON" in r]
     assert refusals and {r["USHER_SOURCE"] for r in [banned, closed, *refusals]} == {source}
     assert closed["USHER_PEER_ADDRESS"] == "fd00:0:0:9::7"
+
+
+def test_a_unix_source_without_a_name_is_one_in_all_records(usherd, journal):
+    """To a daemon in a user namespace of its own, as PrivateUsers= makes one, most users are the same number: nobody's."""
+    if subprocess.run(["unshare", "--user", "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no user namespace to be had")
+    options = {**journal.start_options, "wrapper": [*journal.start_options["wrapper"], "unshare", "--user"]}
+    name = f"unix:@usher-journal-{os.getpid()}"
+    text = config({"open": listener("echo", name), "shut": listener("echo", f"{name}-shut", deny=["uid:4001"])})
+    usherd(text=text.replace('user = "nobody";\n', ""), start_options=options)
+    journal.address("shut")
+    assert ended(visit(f"{name}-shut"))
+    with connect(name) as sock:
+        assert ask(sock) == b"hello"
+    found = [journal.wait(USHER_LISTENER=where, USHER_REASON=".") for where in ("shut", "open")]
+    assert [r["USHER_SOURCE"] for r in found] == ["unix", "unix"]
 
 
 def test_a_start_that_fails_is_told_with_fields(usherd, journal):

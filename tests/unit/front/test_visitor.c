@@ -303,34 +303,6 @@ START_TEST(what_is_no_unix_socket_has_no_credentials)
 }
 END_TEST
 
-START_TEST(an_id_is_mapped_or_not)
-{
-	static const struct {
-		const char *map;
-		unsigned long id;
-		bool is_mapped;
-	} cases[] = {
-		{"         0          0 4294967295\n", 65534, true},
-		{"         0       4001          1\n", 65534, false},
-		{"         0       4001          1\n", 0, true},
-		{"0 100000 65536\n", 65534, true},
-		{"0 100000 65534\n", 65534, false},
-		{"0 100000 1000\n65534 7 1\n", 65534, true},
-		{"65535 100000 1000\n", 65534, false},
-		{"", 65534, false},
-		{"nonsense\n", 65534, false},
-	};
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		char text[100];
-		strcpy(text, cases[i].map);
-		FILE *map = cases[i].map[0] ? fmemopen(text, strlen(text), "r") : fopen("/dev/null", "r");
-		ck_assert_ptr_nonnull(map);
-		ck_assert(visitor_id_is_mapped(map, cases[i].id) == cases[i].is_mapped);
-		fclose(map);
-	}
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("front/visitor");
@@ -345,7 +317,6 @@ int main(void)
 	tcase_add_test(c, of_a_cgroup_that_was_removed_the_unit_is_not_told);
 	tcase_add_loop_test(c, who_is_in_many_groups_is_in_the_first_of_them, 0, 3);
 	tcase_add_test(c, what_is_no_unix_socket_has_no_credentials);
-	tcase_add_test(c, an_id_is_mapped_or_not);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }
