@@ -107,6 +107,18 @@ void socket_stop_listening(int fd)
 	(void)shutdown(fd, SHUT_RDWR);
 }
 
+void socket_connect_with_bytes(int fd)
+{
+	/* as long as it holds: the kernel goes back to confirming at once after that */
+	(void)!socket_set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+}
+
+void socket_push(int fd)
+{
+	/* it can only fail for what is no TCP socket, which keeps nothing back */
+	(void)!socket_set_int(fd, IPPROTO_TCP, TCP_CORK, 0);
+}
+
 size_t socket_unsent(int fd)
 {
 	int bytes = 0;

@@ -53,6 +53,13 @@ void socket_reset_at_close(int fd);
  * for a socket that sets SO_REUSEADDR, even while others still have a descriptor of it. */
 void socket_stop_listening(int fd);
 
+/* Before a connect after which bytes are sent at once: the last step of TCP's handshake goes with these. If none come the
+ * kernel takes it without them, 200 ms later. */
+void socket_connect_with_bytes(int fd);
+
+/* Sends what the kernel keeps back of a TCP socket because of MSG_MORE. */
+void socket_push(int fd);
+
 /* How much of TCP's sequence the peer has not confirmed yet: bytes, and the end as one more. */
 size_t socket_unsent(int fd);
 

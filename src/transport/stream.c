@@ -173,6 +173,13 @@ int stream_end(struct stream *s)
 	return stream_flush(s);
 }
 
+void stream_push(struct stream *s)
+{
+	if (s->more_comes && stream_is_open(s) && s->is_tcp)
+		socket_push(s->fd);
+	s->more_comes = false;
+}
+
 void stream_close(struct stream *s, bool reset)
 {
 	if (!stream_is_open(s))

@@ -70,6 +70,7 @@ struct stream {
 	bool was_reset : 1;  /* a write met the peer's reset: what can still be read does not end cleanly */
 	bool read_ended : 1; /* the peer's clean end was read */
 	bool end_wanted : 1; /* end when the held bytes are out */
+	bool more_comes : 1; /* the kernel may wait for what is sent next, or the end, to put it into one segment */
 	bool end_sent : 1;
 };
 
@@ -144,6 +145,9 @@ int stream_flush(struct stream *s) MUST_CHECK WORKER_ONLY;
 
 /* Passes the end on, after what is held. Returns as stream_flush. */
 int stream_end(struct stream *s) MUST_CHECK WORKER_ONLY;
+
+/* Sends what the kernel keeps back since `more_comes` was set, and clears that. */
+void stream_push(struct stream *s) WORKER_ONLY;
 
 /* Closes it; harmless when closed. With `reset` a TCP peer gets a reset. */
 void stream_close(struct stream *s, bool reset) WORKER_ONLY;

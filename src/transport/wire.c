@@ -28,7 +28,7 @@ bool wire_ends_next(struct stream *s)
 
 ssize_t wire_write(struct stream *s, const void *from, size_t n)
 {
-	ssize_t put = send(s->fd, from, n, MSG_NOSIGNAL);
+	ssize_t put = send(s->fd, from, n, s->more_comes ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
 	if (put < 0) {
 		s->can_write = errno != EAGAIN;
 		/* The kernel tells of a reset once. After an end had come before, the error would be EPIPE. */

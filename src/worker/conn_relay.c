@@ -91,7 +91,14 @@ WORKER_ONLY static enum relay_result pump(struct conn *c, struct stream *from, s
 	if (c->pace)
 		return pump_paced(c, from, to, ways, error);
 	size_t may = SIZE_MAX;
-	return relay_pump(from, to, c->worker->scratch, RELAY_A_TURN, &may, error);
+	/* its end is behind the bytes that it has: the last of them go into one segment with the end */
+	to->more_comes = from->end_near && !from->tls && !to->tls;
+	enum relay_result result = relay_pump(from, to, c->worker->scratch, RELAY_A_TURN, &may, error);
+	bool ends = result == RELAY_ENDED || result == RELAY_MORE;
+	if (to->more_comes && !ends && stream_is_out(to))
+		stream_push(to);
+	to->more_comes = false;
+	return result;
 }
 
 /* The upstream has ended, the client has all of it and our end, and closes without a word of its own, as many do. It is no

@@ -248,6 +248,15 @@ WORKER_ONLY static int open_socket(struct dial *d, const struct netaddr *address
 	return 0;
 }
 
+/* Whether the upstream is sent something as soon as it is connected: its TLS's first message, or what the client has said by
+ * now. Where bytes wait for their time, or a client's TLS may hold none, that is not known. */
+WORKER_ONLY static bool begins_with_bytes(const struct conn *c)
+{
+	if (c->tls && tls_set_connects(c->tls))
+		return true;
+	return !c->pace && !c->client.stream.tls && socket_unread(c->client.stream.fd) > 0;
+}
+
 /* Returns 0 when it is connected, -EINPROGRESS, or -errno. */
 WORKER_ONLY static int try_address(struct dial *d)
 {
@@ -258,6 +267,8 @@ WORKER_ONLY static int try_address(struct dial *d)
 	int failed = open_socket(d, &address);
 	if (failed)
 		return failed;
+	if (c->upstream.stream.is_tcp && begins_with_bytes(c))
+		socket_connect_with_bytes(c->upstream.stream.fd);
 	int result = connect(c->upstream.stream.fd, &address.u.any, address.length) < 0 ? -errno : 0;
 	if (result && result != -EINPROGRESS)
 		return result;

@@ -226,6 +226,24 @@ START_TEST(closing_with_a_reset_is_one)
 }
 END_TEST
 
+START_TEST(what_is_kept_back_for_more_can_be_pushed)
+{
+	char got[8];
+	bool kept = false;
+	fcntl(right, F_SETFL, 0);
+	/* the kernel keeps it back for 200 ms, which may pass while this does not run */
+	for (int i = 0; i < 20 && !kept; i++) {
+		to.more_comes = true;
+		ck_assert_int_eq(stream_send(&to, "more", 4), 0);
+		kept = recv(right, got, sizeof(got), MSG_PEEK | MSG_DONTWAIT) < 0;
+		stream_push(&to);
+		ck_assert(!to.more_comes);
+		ck_assert_int_eq(recv(right, got, sizeof(got), 0), 4);
+	}
+	ck_assert(kept);
+}
+END_TEST
+
 START_TEST(bytes_with_descriptors_attached_do_not_stop_a_read)
 {
 	/* over a UNIX socket a read stops behind a descriptor that came along; what follows must not be forgotten */
@@ -328,6 +346,7 @@ int main(void)
 	tcase_add_test(c, a_reset_source_is_told);
 	tcase_add_test(c, a_reset_sink_is_told);
 	tcase_add_test(c, closing_with_a_reset_is_one);
+	tcase_add_test(c, what_is_kept_back_for_more_can_be_pushed);
 	tcase_add_test(c, bytes_with_descriptors_attached_do_not_stop_a_read);
 	tcase_add_test(c, reads_no_more_than_it_may);
 	tcase_add_test(c, an_end_is_known_before_it_is_read);
