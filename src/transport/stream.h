@@ -72,6 +72,7 @@ struct stream {
 	bool end_wanted : 1; /* end when the held bytes are out */
 	bool more_comes : 1; /* the kernel may wait for what is sent next, or the end, to put it into one segment */
 	bool end_sent : 1;
+	bool end_closes : 1; /* it is closed as soon as its end is to be sent, which sends it */
 };
 
 /* Makes it a closed stream. */

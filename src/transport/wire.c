@@ -41,7 +41,7 @@ ssize_t wire_write(struct stream *s, const void *from, size_t n)
 
 int wire_end(struct stream *s)
 {
-	if (shutdown(s->fd, SHUT_WR) < 0 && errno != ENOTCONN)
+	if (!s->end_closes && shutdown(s->fd, SHUT_WR) < 0 && errno != ENOTCONN)
 		return -errno;
 	return 0;
 }

@@ -88,6 +88,8 @@ WORKER_ONLY static enum relay_result pump_paced(struct conn *c, struct stream *f
 WORKER_ONLY static enum relay_result pump(struct conn *c, struct stream *from, struct stream *to, const bool ways[2],
 					  int *error)
 {
+	/* what is left is this end: after it both have ended, and both are closed */
+	to->end_closes = to == from || (to->read_ended && from->end_sent);
 	if (c->pace)
 		return pump_paced(c, from, to, ways, error);
 	size_t may = SIZE_MAX;

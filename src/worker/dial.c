@@ -42,7 +42,6 @@ struct dial {
 	unsigned begun; /* upstreams that were begun with */
 
 	const struct endpoint *at; /* the upstream that is being tried */
-	struct peer_addr addresses[RESOLVER_ADDRESSES_MAX];
 	unsigned address_count; /* of `at` */
 	unsigned address;	/* the one that is being tried */
 
@@ -53,6 +52,8 @@ struct dial {
 	uint64_t deadline_ms; /* of the whole */
 	uint64_t attempt_ms;  /* until when this attempt may last */
 	enum close_reason last;
+
+	struct peer_addr addresses[]; /* of `at`, if it is a name: RESOLVER_ADDRESSES_MAX, where there are names */
 };
 
 static struct log_limit connect_failures = LOG_LIMIT_INIT("connects to upstreams that failed");
@@ -61,10 +62,19 @@ WORKER_ONLY static void dial_next(struct dial *d);
 WORKER_ONLY static void timer_fired(struct timer *t, uint64_t now_ms);
 WORKER_ONLY static void name_answered(struct name_waiter *w, const struct peer_addr *addresses, unsigned count);
 
+static bool has_names(const struct endpoint *upstreams, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (upstreams[i].kind == ENDPOINT_NAME)
+			return true;
+	return false;
+}
+
 void dial_start(struct conn *c, const struct endpoint *upstreams, unsigned count, uint64_t first)
 {
 	must(count > 0);
-	struct dial *d = calloc(1, sizeof(*d));
+	size_t room = has_names(upstreams, count) ? RESOLVER_ADDRESSES_MAX : 0;
+	struct dial *d = calloc(1, sizeof(*d) + room * sizeof(d->addresses[0]));
 	if (!d) {
 		conn_close(c, CLOSE_no_memory);
 		return;

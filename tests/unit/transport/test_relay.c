@@ -226,6 +226,20 @@ START_TEST(closing_with_a_reset_is_one)
 }
 END_TEST
 
+START_TEST(an_end_that_closes_is_sent_by_closing)
+{
+	char got[8];
+	to.end_closes = true;
+	ck_assert_int_eq(stream_end(&to), 0);
+	ck_assert(to.end_sent);
+	ck_assert_int_eq(recv(right, got, sizeof(got), MSG_DONTWAIT), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	stream_close(&to, false);
+	fcntl(right, F_SETFL, 0);
+	ck_assert_int_eq(recv(right, got, sizeof(got), 0), 0);
+}
+END_TEST
+
 START_TEST(what_is_kept_back_for_more_can_be_pushed)
 {
 	char got[8];
@@ -346,6 +360,7 @@ int main(void)
 	tcase_add_test(c, a_reset_source_is_told);
 	tcase_add_test(c, a_reset_sink_is_told);
 	tcase_add_test(c, closing_with_a_reset_is_one);
+	tcase_add_test(c, an_end_that_closes_is_sent_by_closing);
 	tcase_add_test(c, what_is_kept_back_for_more_can_be_pushed);
 	tcase_add_test(c, bytes_with_descriptors_attached_do_not_stop_a_read);
 	tcase_add_test(c, reads_no_more_than_it_may);
