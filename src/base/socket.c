@@ -18,25 +18,18 @@ int socket_set_int(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, const char **which)
+/* An option: when it is wanted, and its name. */
+struct row {
+	bool wanted;
+	int level;
+	int option;
+	unsigned value;
+	const char *name;
+};
+
+static int set_rows(int fd, const struct row *rows, size_t count, const char **which)
 {
-	const struct {
-		bool wanted;
-		int level;
-		int option;
-		unsigned value;
-		const char *name;
-	} rows[] = {
-		{is_tcp, IPPROTO_TCP, TCP_NODELAY, o->nodelay, "TCP_NODELAY"},
-		{is_tcp, SOL_SOCKET, SO_KEEPALIVE, o->keepalive, "SO_KEEPALIVE"},
-		{is_tcp && o->keepalive, IPPROTO_TCP, TCP_KEEPIDLE, o->keepalive_idle_s, "TCP_KEEPIDLE"},
-		{is_tcp && o->keepalive, IPPROTO_TCP, TCP_KEEPINTVL, o->keepalive_interval_s, "TCP_KEEPINTVL"},
-		{is_tcp && o->keepalive, IPPROTO_TCP, TCP_KEEPCNT, o->keepalive_count, "TCP_KEEPCNT"},
-		{is_tcp, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms, "TCP_USER_TIMEOUT"},
-		{o->receive_buffer_bytes > 0, SOL_SOCKET, SO_RCVBUF, o->receive_buffer_bytes, "SO_RCVBUF"},
-		{o->send_buffer_bytes > 0, SOL_SOCKET, SO_SNDBUF, o->send_buffer_bytes, "SO_SNDBUF"},
-	};
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+	for (size_t i = 0; i < count; i++) {
 		if (!rows[i].wanted)
 			continue;
 		int failed = socket_set_int(fd, rows[i].level, rows[i].option, (int)rows[i].value);
@@ -46,6 +39,51 @@ int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, cons
 		}
 	}
 	return 0;
+}
+
+/* `is_new`: it has all that the kernel gives to a socket, so that only what is to be otherwise is set. */
+static int set_for_bytes(int fd, bool is_tcp, bool is_new, const struct socket_options *o, const char **which)
+{
+	const struct row rows[] = {
+		{is_tcp && (o->nodelay || !is_new), IPPROTO_TCP, TCP_NODELAY, o->nodelay, "TCP_NODELAY"},
+		{o->receive_buffer_bytes > 0, SOL_SOCKET, SO_RCVBUF, o->receive_buffer_bytes, "SO_RCVBUF"},
+		{o->send_buffer_bytes > 0, SOL_SOCKET, SO_SNDBUF, o->send_buffer_bytes, "SO_SNDBUF"},
+	};
+	return set_rows(fd, rows, ARRAY_LEN(rows), which);
+}
+
+static int set_for_dead_peers(int fd, bool is_new, const struct socket_options *o, const char **which)
+{
+	const struct row rows[] = {
+		{o->keepalive || !is_new, SOL_SOCKET, SO_KEEPALIVE, o->keepalive, "SO_KEEPALIVE"},
+		{o->keepalive, IPPROTO_TCP, TCP_KEEPIDLE, o->keepalive_idle_s, "TCP_KEEPIDLE"},
+		{o->keepalive, IPPROTO_TCP, TCP_KEEPINTVL, o->keepalive_interval_s, "TCP_KEEPINTVL"},
+		{o->keepalive, IPPROTO_TCP, TCP_KEEPCNT, o->keepalive_count, "TCP_KEEPCNT"},
+		{o->user_timeout_ms > 0 || !is_new, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms, "TCP_USER_TIMEOUT"},
+	};
+	return set_rows(fd, rows, ARRAY_LEN(rows), which);
+}
+
+int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, const char **which)
+{
+	int failed = set_for_bytes(fd, is_tcp, false, o, which);
+	return failed || !is_tcp ? failed : set_for_dead_peers(fd, false, o, which);
+}
+
+int socket_set_new(int fd, bool is_tcp, const struct socket_options *o, const char **which)
+{
+	return set_for_bytes(fd, is_tcp, true, o, which);
+}
+
+int socket_set_new_dead_peers(int fd, const struct socket_options *o, const char **which)
+{
+	return set_for_dead_peers(fd, true, o, which);
+}
+
+bool socket_dead_peers_can_wait(const struct socket_options *o, unsigned ms)
+{
+	return (!o->keepalive || o->keepalive_idle_s >= (ms + 999) / 1000) &&
+	       (o->user_timeout_ms == 0 || o->user_timeout_ms / 2 >= ms);
 }
 
 unsigned socket_backlog(int fd, bool is_tcp)

@@ -30,6 +30,15 @@ struct socket_options {
  * *which. */
 int socket_set_options(int fd, bool is_tcp, const struct socket_options *o, const char **which) MUST_CHECK;
 
+/* The same of a new socket, in two steps, each with no more calls than it takes: what sending and receiving need; and, of TCP,
+ * how it is found that the peer has gone. */
+int socket_set_new(int fd, bool is_tcp, const struct socket_options *o, const char **which) MUST_CHECK;
+int socket_set_new_dead_peers(int fd, const struct socket_options *o, const char **which) MUST_CHECK;
+
+/* Whether the second step may come so long after the connect, and a peer that has gone is found at the same time: TCP counts
+ * both of the times from when it last heard of the peer. */
+bool socket_dead_peers_can_wait(const struct socket_options *o, unsigned ms) MUST_CHECK;
+
 /* Sets one option of type int. Returns 0 or -errno. */
 int socket_set_int(int fd, int level, int option, int value) MUST_CHECK;
 

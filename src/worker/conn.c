@@ -287,6 +287,8 @@ void conn_dialed(struct conn *c)
 	c->phase = CONN_SERVICE;
 	c->active_ms = worker_now_ms(c->worker);
 	c->begun_ms = c->active_ms;
+	if (c->options_due)
+		conn_timer_start(c);
 	c->service->connected(c);
 }
 

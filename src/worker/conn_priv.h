@@ -24,6 +24,9 @@ struct dial;
 /* How both sides are watched: once, for everything, by edges. */
 #define CONN_WATCHED (POLLER_READ | POLLER_WRITE | POLLER_END | POLLER_URGENT | POLLER_EDGE)
 
+/* After this long the upstream's socket gets what only connections that last need. */
+#define CONN_OPTIONS_MS 10000U
+
 enum conn_phase {
 	CONN_HANDSHAKE,	 /* TLS with the client is being agreed on */
 	CONN_SERVICE,	 /* the service reads and sends */
@@ -85,6 +88,7 @@ struct conn {
 	bool shaking : 1;	 /* the account counts its handshake */
 	bool served : 1;	 /* the service has it */
 	bool trusted : 1;	 /* exempt from limits */
+	bool options_due : 1;	 /* the upstream's socket lacks what finds a dead peer, for CONN_OPTIONS_MS */
 
 	_Alignas(max_align_t) unsigned char state[]; /* the service's */
 };

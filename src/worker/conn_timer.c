@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A connection's one timer, set anew only when it fires: activity just notes the time. */
+#include "config/socket_options.h"
 #include "worker/conn_priv.h"
 #include "worker/deadlines.h"
 #include "worker/worker.h"
@@ -40,6 +41,23 @@ WORKER_ONLY static bool is_slow(struct conn *c, uint64_t now_ms, uint64_t *next_
 	return slow;
 }
 
+/* Most connections end before their upstream's socket needs these options, and save their system calls. Returns 0 or
+ * -errno. */
+WORKER_ONLY static int set_options(struct conn *c, uint64_t now_ms, uint64_t *next_ms)
+{
+	uint64_t due_ms = c->begun_ms + CONN_OPTIONS_MS;
+	if (!c->options_due || c->phase == CONN_DIAL || !stream_is_open(&c->upstream.stream))
+		return 0;
+	if (now_ms < due_ms) {
+		*next_ms = due_ms < *next_ms ? due_ms : *next_ms;
+		return 0;
+	}
+	struct socket_options options = config_socket_options(c->listener);
+	const char *which;
+	c->options_due = false;
+	return socket_set_new_dead_peers(c->upstream.stream.fd, &options, &which);
+}
+
 /* Looks what is over, and sets the timer for what comes next. Returns why to close. */
 WORKER_ONLY static enum close_reason look_and_start(struct conn *c, uint64_t now_ms)
 {
@@ -49,6 +67,9 @@ WORKER_ONLY static enum close_reason look_and_start(struct conn *c, uint64_t now
 		return reason;
 	if (is_slow(c, now_ms, &next_ms))
 		return CLOSE_slow_client;
+	int failed = set_options(c, now_ms, &next_ms);
+	if (failed)
+		return conn_reason_of(true, failed);
 	if (next_ms != UINT64_MAX)
 		timer_start(&c->worker->timers, &c->timer, next_ms);
 	return CLOSE_NONE;

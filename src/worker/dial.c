@@ -249,7 +249,10 @@ WORKER_ONLY static int open_socket(struct dial *d, const struct netaddr *address
 		return -errno;
 	struct socket_options options = config_socket_options(c->listener);
 	const char *which;
-	int failed = socket_set_options(fd, is_tcp, &options, &which);
+	int failed = socket_set_new(fd, is_tcp, &options, &which);
+	c->options_due = is_tcp && socket_dead_peers_can_wait(&options, CONN_OPTIONS_MS);
+	if (!failed && is_tcp && !c->options_due)
+		failed = socket_set_new_dead_peers(fd, &options, &which);
 	if (failed) {
 		fd_close(&fd);
 		return failed;

@@ -3,12 +3,13 @@
 import contextlib
 import itertools
 import os
+import re
 import subprocess
 
 import pytest
 
 import servers
-from harness import ask, ended, listener, proxy, wait_until
+from harness import TIMEOUT, ask, ended, listener, proxy, wait_until
 
 HOSTS = itertools.count()
 KEEPALIVE = {"idle": "1s", "interval": "1s", "count": 2}
@@ -31,6 +32,34 @@ def test_an_upstream_that_takes_nothing(usherd, serve):
             sock.sendall(bytes(262144))
     daemon.wait_closed("upstream_timeout")
     assert ended(sock) == "reset"
+
+
+def keepalive_s(port):
+    """Of the established connections to this port: in how many seconds the kernel asks whether the peer is there; None: never."""
+    out = subprocess.run(["ss", "-Htno", "state", "established", f"( dport = :{port} )"], capture_output=True, text=True, check=True).stdout
+    assert out
+    timer = re.search(r"timer:\(keepalive,(?:1min)?(?:([\d.]+)(ms|sec))?", out)
+    if not timer:
+        return None
+    return ("1min" in timer.group()) * 60 + float(timer.group(1) or 0) / (1000 if timer.group(2) == "ms" else 1)
+
+
+@pytest.mark.programs("ss")
+@pytest.mark.slow
+def test_an_upstream_that_lasts_is_asked_whether_it_is_there(usherd, serve):
+    """Its socket gets the options after a while, and then it is as if it had had them from the beginning."""
+    upstream = serve(servers.echo)
+    soon = serve(servers.echo)
+    daemon = usherd({
+        "web": listener(proxy(upstream.address)), "soon": listener(proxy(soon.address), keepalive={"idle": "9s"}),
+    })
+    sock, soon_sock = daemon.connect("web"), daemon.connect("soon")
+    assert ask(sock) == b"hello" and ask(soon_sock) == b"hello"
+    assert keepalive_s(soon.port) is not None, "what is to be found soon does not wait"
+    assert keepalive_s(upstream.port) is None
+    wait_until(lambda: keepalive_s(upstream.port) is not None, "the options", timeout=4 * TIMEOUT)
+    assert keepalive_s(upstream.port) <= 51, "a minute, from the last that was heard of it"
+    assert ask(sock) == b"hello"
 
 
 @pytest.fixture

@@ -78,6 +78,52 @@ START_TEST(accepted_sockets_inherit_the_options)
 }
 END_TEST
 
+START_TEST(a_new_socket_gets_what_is_to_be_otherwise)
+{
+	struct socket_options o = {
+		.nodelay = true,
+		.keepalive = true,
+		.keepalive_idle_s = 61,
+		.keepalive_interval_s = 11,
+		.keepalive_count = 7,
+		.user_timeout_ms = 12345,
+		.receive_buffer_bytes = 65536,
+	};
+	struct socket_options none = {0};
+	const char *which = NULL;
+	ck_assert_int_eq(socket_set_new(client, true, &o, &which), 0);
+	ck_assert_int_eq(value_of(client, IPPROTO_TCP, TCP_NODELAY), 1);
+	ck_assert_int_eq(value_of(client, SOL_SOCKET, SO_RCVBUF), 131072);
+	ck_assert_int_eq(value_of(client, SOL_SOCKET, SO_KEEPALIVE), 0);
+	ck_assert_int_eq(value_of(client, IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
+	ck_assert_int_eq(socket_set_new_dead_peers(client, &o, &which), 0);
+	ck_assert_int_eq(value_of(client, SOL_SOCKET, SO_KEEPALIVE), 1);
+	ck_assert_int_eq(value_of(client, IPPROTO_TCP, TCP_KEEPIDLE), 61);
+	ck_assert_int_eq(value_of(client, IPPROTO_TCP, TCP_KEEPINTVL), 11);
+	ck_assert_int_eq(value_of(client, IPPROTO_TCP, TCP_KEEPCNT), 7);
+	ck_assert_int_eq(value_of(client, IPPROTO_TCP, TCP_USER_TIMEOUT), 12345);
+	/* what a new socket has already is not set: none of this could be, of no socket */
+	ck_assert_int_eq(socket_set_new(-1, true, &none, &which), 0);
+	ck_assert_int_eq(socket_set_new_dead_peers(-1, &none, &which), 0);
+	ck_assert_ptr_null(which);
+}
+END_TEST
+
+START_TEST(what_finds_dead_peers_may_wait_if_it_is_slow)
+{
+	struct socket_options o = {.keepalive = true, .keepalive_idle_s = 10, .user_timeout_ms = 20000};
+	ck_assert(socket_dead_peers_can_wait(&o, 10000));
+	o.keepalive_idle_s = 9;
+	ck_assert(!socket_dead_peers_can_wait(&o, 10000));
+	o.keepalive = false;
+	ck_assert(socket_dead_peers_can_wait(&o, 10000));
+	o.user_timeout_ms = 19999;
+	ck_assert(!socket_dead_peers_can_wait(&o, 10000));
+	o.user_timeout_ms = 0;
+	ck_assert(socket_dead_peers_can_wait(&o, 10000));
+}
+END_TEST
+
 START_TEST(what_cannot_be_set_is_named)
 {
 	int pair[2];
@@ -175,6 +221,8 @@ int main(void)
 	TCase *c = tcase_create("socket");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, accepted_sockets_inherit_the_options);
+	tcase_add_test(c, a_new_socket_gets_what_is_to_be_otherwise);
+	tcase_add_test(c, what_finds_dead_peers_may_wait_if_it_is_slow);
 	tcase_add_test(c, what_cannot_be_set_is_named);
 	tcase_add_test(c, a_reset_is_told_once);
 	tcase_add_test(c, what_is_not_confirmed_is_counted);
