@@ -59,7 +59,8 @@ static int set_for_dead_peers(int fd, bool is_new, const struct socket_options *
 		{o->keepalive, IPPROTO_TCP, TCP_KEEPIDLE, o->keepalive_idle_s, "TCP_KEEPIDLE"},
 		{o->keepalive, IPPROTO_TCP, TCP_KEEPINTVL, o->keepalive_interval_s, "TCP_KEEPINTVL"},
 		{o->keepalive, IPPROTO_TCP, TCP_KEEPCNT, o->keepalive_count, "TCP_KEEPCNT"},
-		{o->user_timeout_ms > 0 || !is_new, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms, "TCP_USER_TIMEOUT"},
+		{o->user_timeout_ms > 0 || !is_new, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms,
+		 "TCP_USER_TIMEOUT"},
 	};
 	return set_rows(fd, rows, ARRAY_LEN(rows), which);
 }

@@ -150,6 +150,11 @@ void acceptor_await_room(struct acceptor *a, bool for_queue, int wait_ms)
 		doorbell_answer(bell);
 }
 
+bool acceptor_is_pacing(const struct acceptor *a)
+{
+	return a->rate >= PACE_RATE;
+}
+
 void acceptor_pace(struct acceptor *a, unsigned accepts)
 {
 	uint64_t now_us = clock_now_us();
@@ -160,7 +165,7 @@ void acceptor_pace(struct acceptor *a, unsigned accepts)
 		a->window_began_us = now_us;
 		a->window_accepts = 0;
 	}
-	if (a->rate < PACE_RATE)
+	if (!acceptor_is_pacing(a))
 		return;
 	unsigned pause_us = PACE_BATCH * 1000000U / a->rate;
 	struct timespec pause = {.tv_nsec = 1000L * (pause_us < PACE_MOST_US ? pause_us : PACE_MOST_US)};

@@ -33,7 +33,8 @@ struct acceptor {
 	unsigned wanted;	   /* of them, by the last that was to be accepted */
 	struct counters refused;   /* what never came to a worker */
 	uint64_t next_connection;
-	unsigned turn_accepts; /* in this turn */
+	unsigned turn_accepts;	/* in this turn */
+	uint64_t turn_ended_us; /* the one before */
 
 	/* pausing: nothing is accepted until there is room */
 	bool paused;
@@ -119,6 +120,9 @@ void acceptor_await_room(struct acceptor *a, bool for_queue, int wait_ms) MAIN_O
 
 /* acceptor_pause.c: when `accepts` come fast, sleeps for a moment so that the next turn finds several. */
 void acceptor_pace(struct acceptor *a, unsigned accepts) MAIN_ONLY;
+
+/* acceptor_pause.c: whether it does, because they come fast. */
+bool acceptor_is_pacing(const struct acceptor *a) MUST_CHECK MAIN_ONLY;
 
 /* acceptor_wait.c: sets up what waiting needs. Returns 0 or -ENOMEM. */
 int acceptor_wait_init(struct acceptor *a) MUST_CHECK MAIN_ONLY;

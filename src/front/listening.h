@@ -35,6 +35,7 @@ struct listening {
 	struct acceptor *acceptor; /* borrowed; NULL: not accepted from */
 	bool lost;		   /* it fails for good: never watched again */
 	bool resting;		   /* it failed: not watched for a moment */
+	unsigned left_some;	   /* the acceptor's: how many it took, and left others; 0: it left none */
 	char *key;		   /* owned: what it is found by at a reload */
 	char *address;		   /* owned: where it really listens, as text: with the port that the kernel chose */
 	int fd;			   /* owned, unless passed; -1: vacated */

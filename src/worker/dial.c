@@ -42,8 +42,8 @@ struct dial {
 	unsigned begun; /* upstreams that were begun with */
 
 	const struct endpoint *at; /* the upstream that is being tried */
-	unsigned address_count; /* of `at` */
-	unsigned address;	/* the one that is being tried */
+	unsigned address_count;	   /* of `at` */
+	unsigned address;	   /* the one that is being tried */
 
 	enum dial_wait wait;
 	struct name_waiter waiter;
