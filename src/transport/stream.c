@@ -38,6 +38,10 @@ void stream_note(struct stream *s, unsigned events)
 		s->end_near = true;
 	if (events & (POLLER_END | POLLER_HANGUP | POLLER_URGENT))
 		s->read_dry = true;
+	if (events & POLLER_END)
+		s->end_came = true;
+	if (events & POLLER_URGENT)
+		s->urgent = true;
 	if (events & POLLER_HANGUP)
 		s->hung_up = true;
 }

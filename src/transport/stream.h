@@ -66,6 +66,9 @@ struct stream {
 	bool can_write : 1;  /* likewise */
 	bool read_dry : 1;   /* read until EAGAIN: a short read does not mean that nothing is left */
 	bool end_near : 1;   /* an end or a hang-up was told: no further edge will */
+	bool end_came : 1;   /* the descriptor reported the end, or a hang-up with it */
+	bool urgent : 1;     /* it reported urgent data, at which a read stops short of the rest */
+	bool end_next : 1;   /* all before the end was read */
 	bool hung_up : 1;    /* the descriptor reported a hang-up or an error */
 	bool was_reset : 1;  /* a write met the peer's reset: what can still be read does not end cleanly */
 	bool read_ended : 1; /* the peer's clean end was read */

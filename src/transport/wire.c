@@ -8,6 +8,8 @@
 
 ssize_t wire_read(struct stream *s, void *to, size_t n)
 {
+	if (s->end_next)
+		return 0;
 	ssize_t got = recv(s->fd, to, n, 0);
 	if (got < 0) {
 		if (errno == EAGAIN)
@@ -15,8 +17,11 @@ ssize_t wire_read(struct stream *s, void *to, size_t n)
 		return -errno;
 	}
 	/* Less than was asked for: TCP's queue is dry, and what comes next brings an edge of its own. */
-	if ((size_t)got < n && got > 0 && !s->read_dry)
+	bool is_short = got > 0 && (size_t)got < n;
+	if (is_short && !s->read_dry)
 		s->can_read = false;
+	/* And if TCP's end had come before, it is what follows: no read need say so. A reset is no end. */
+	s->end_next = is_short && s->end_came && s->is_tcp && !s->hung_up && !s->urgent;
 	return got;
 }
 

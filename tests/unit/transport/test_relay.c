@@ -335,6 +335,53 @@ START_TEST(an_end_is_known_before_it_is_read)
 }
 END_TEST
 
+/* Reads twice, the second time from what is no socket: it fails unless no system call is made. */
+static ssize_t read_behind(size_t bytes)
+{
+	ck_assert_int_eq(stream_read(&from, scratch, STREAM_HELD_MAX_BYTES), (ssize_t)bytes);
+	int none = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(none, 0);
+	ck_assert_int_ge(dup3(none, from.fd, O_CLOEXEC), 0);
+	close(none);
+	return stream_read(&from, scratch, STREAM_HELD_MAX_BYTES);
+}
+
+START_TEST(an_end_that_came_with_the_bytes_is_not_read)
+{
+	ck_assert_int_eq(write(left, "last", 4), 4);
+	ck_assert_int_eq(shutdown(left, SHUT_WR), 0);
+	await_end();
+	stream_note(&from, POLLER_READ | POLLER_END);
+	ck_assert_int_eq(read_behind(4), 0);
+	ck_assert(from.read_ended);
+}
+END_TEST
+
+START_TEST(an_end_behind_urgent_data_is_read)
+{
+	ck_assert_int_eq(write(left, "first", 5), 5);
+	ck_assert_int_eq(send(left, "!", 1, MSG_OOB), 1);
+	ck_assert_int_eq(write(left, "last", 4), 4);
+	ck_assert_int_eq(shutdown(left, SHUT_WR), 0);
+	await_end();
+	stream_note(&from, POLLER_READ | POLLER_END | POLLER_URGENT);
+	ck_assert_int_eq(stream_read(&from, scratch, STREAM_HELD_MAX_BYTES), 5);
+	ck_assert_int_eq(stream_read(&from, scratch, STREAM_HELD_MAX_BYTES), 4);
+	ck_assert_int_eq(stream_read(&from, scratch, STREAM_HELD_MAX_BYTES), 0);
+}
+END_TEST
+
+START_TEST(a_reset_behind_bytes_is_read)
+{
+	ck_assert_int_eq(write(left, "last", 4), 4);
+	socket_reset_at_close(left);
+	fd_close(&left);
+	await_end();
+	stream_note(&from, POLLER_READ | POLLER_END | POLLER_HANGUP);
+	ck_assert_int_eq(read_behind(4), -ENOTSOCK);
+}
+END_TEST
+
 START_TEST(looking_for_the_end_takes_no_reset_for_one)
 {
 	socket_reset_at_close(left);
@@ -365,6 +412,9 @@ int main(void)
 	tcase_add_test(c, bytes_with_descriptors_attached_do_not_stop_a_read);
 	tcase_add_test(c, reads_no_more_than_it_may);
 	tcase_add_test(c, an_end_is_known_before_it_is_read);
+	tcase_add_test(c, an_end_that_came_with_the_bytes_is_not_read);
+	tcase_add_test(c, an_end_behind_urgent_data_is_read);
+	tcase_add_test(c, a_reset_behind_bytes_is_read);
 	tcase_add_test(c, looking_for_the_end_takes_no_reset_for_one);
 	suite_add_tcase(s, c);
 	return suite_run(s);
