@@ -197,7 +197,9 @@ def test_handshakes_of_all_listeners_are_limited(usherd, ca):
         "other": listener("echo", tls=tls(ca.issue()), limits={"handshakes": 1}),
         "plain": listener("echo"),
     }, door={"limits": limits})
+    before = daemon.fds_at_rest()
     stalled = stall(daemon, 3)
+    wait_until(lambda: daemon.fds() == before + 3, "these to be accepted: of two listeners either may come first")
     waits = TlsStream(daemon.connect("other"), client_context(ca=ca), handshake=False)
     waits.send_raw(waits.hello())
     assert not select.select([waits.sock], [], [], 0.3)[0], "a fourth handshake was begun"
