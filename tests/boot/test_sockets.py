@@ -10,11 +10,18 @@ RESTARTS = 50
 ECHO = "127.0.0.1:7001"
 
 
+def has_user_namespaces(machine):
+    """A machine whose host is a chroot has none."""
+    return machine.run("unshare", "--user", "true", check=False).returncode == 0
+
+
 @pytest.fixture
 def web(usher):
     """usherd.socket with a port below 1024 as the listener web, and a service without any capability."""
     usher.drop_in("[Socket]\nListenStream=\nListenStream=127.0.0.1:80\n", SOCKET)
     usher.drop_in((harness.TOP / "systemd/examples/no-capabilities.conf").read_text(encoding="utf-8"))
+    if not has_user_namespaces(usher.machine):
+        usher.drop_in("[Service]\nPrivateUsers=no\n")
     usher.configure({"web": listener("echo", "systemd:web")})
     usher.machine.systemctl("stop", SERVICE)
     usher.machine.systemctl("start", SOCKET)
@@ -34,6 +41,14 @@ def test_a_port_below_1024_without_any_capability(usher, web):
     for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(status[kind], 16) == 0, kind
     assert int(status["Uid"].split()[0]) != 0
+
+
+def test_without_capabilities_other_users_do_not_exist(usher, web):
+    if not has_user_namespaces(usher.machine):
+        pytest.skip("no user namespace to be had in this machine")
+    assert usher.ask(web) == b"hello"
+    users = usher.machine.out("cat", f"/proc/{usher.pid}/uid_map").splitlines()
+    assert len(users) > 0 and all(int(line.split()[2]) == 1 for line in users), users
 
 
 def test_its_own_port_becomes_a_socket_units(usher):
