@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Runs the daemon for a test: its configuration, its log, its processes' numbers."""
+import contextlib
 import os
 import pathlib
 import re
@@ -425,6 +426,20 @@ class Usherd:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """No thread of it runs meanwhile: on a busy machine some go on for a while after the signal was sent."""
+        def states():
+            tasks = pathlib.Path(f"/proc/{self.pid}/task")
+            return {(task / "stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] for task in tasks.iterdir()}
+
+        self.signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: states() <= {"T", "t"}, "all threads to be stopped")
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def reload(self, text=None):
         """SIGHUP, with a new configuration if given, and the outcome."""

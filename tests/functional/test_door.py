@@ -5,7 +5,6 @@ import os
 import pathlib
 import random
 import select
-import signal
 import socket
 import threading
 import time
@@ -486,14 +485,15 @@ def test_who_waited_for_a_busy_usherd_has_done_no_offence(usherd, ca):
         workers=1,
     )
     daemon = usherd(text=text)
+    before = daemon.fds_at_rest()
     with contextlib.ExitStack() as stack:
         socks = [stack.enter_context(daemon.connect("web", source=("127.0.0.2", 0))) for _ in range(60)]
+        wait_until(lambda: daemon.fds() == before + 60, "these to be accepted: of two listeners either may come first")
         assert comes_in(daemon.address("next")), "the worker has them all, and is done with them for now"
-        daemon.signal(signal.SIGSTOP)
-        for sock in socks:
-            sock.sendall(hello())
-        time.sleep(3.2)  # no wait for the daemon: its time goes by while it does nothing
-        daemon.signal(signal.SIGCONT)
+        with daemon.stopped():
+            for sock in socks:
+                sock.sendall(hello())
+            time.sleep(3.2)  # no wait for the daemon: its time goes by while it does nothing
         for sock in socks:
             ended(sock)
     daemon.wait_closed("handshake_timeout", 40)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How few segments a connection takes over TCP: each costs both sides and the network more than the bytes in it. Bytes and ends wait
 in the kernel while the daemon is stopped, so that it finds them together."""
-import contextlib
 import fcntl
-import signal
 import socket
 import struct
 import termios
@@ -15,15 +13,6 @@ SEGS_IN = 140  # tcpi_segs_in in struct tcp_info
 
 def segments_in(sock):
     return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGS_IN + 4), SEGS_IN)[0]
-
-
-@contextlib.contextmanager
-def stopped(daemon):
-    daemon.signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        daemon.signal(signal.SIGCONT)
 
 
 def greet(sock, server):
@@ -45,7 +34,7 @@ def test_the_last_bytes_and_the_end_are_one(usherd, serve):
     client = daemon.connect("web")
     assert client.recv(100) == b"hello"
     before = segments_in(client)
-    with stopped(daemon):
+    with daemon.stopped():
         upstream.add("go")
         upstream.wait(lambda s: not s.conns)
     assert client.recv(100) == b"answer" and client.recv(100) == b""
@@ -70,7 +59,7 @@ def test_the_last_bytes_and_the_end_are_one_to_the_upstream(usherd, serve):
     client = daemon.connect("web")
     assert client.recv(100) == b"hello"
     upstream.wait(lambda s: s.values["greeted"])
-    with stopped(daemon):
+    with daemon.stopped():
         upstream.add("go")
         upstream.wait(lambda s: s.values["ready"])
         client.sendall(b"question")
@@ -96,7 +85,7 @@ def test_the_first_bytes_end_the_handshake(usherd, serve):
 
     upstream, first = serve(counts), serve(greets)
     daemon = usherd({"web": listener(proxy(upstream.address)), "greets": listener(proxy(first.address))})
-    with stopped(daemon):
+    with daemon.stopped():
         client = connect(daemon.address("web"))
         client.sendall(b"question")
     assert client.recv(100) == b"answer"
@@ -120,7 +109,7 @@ def test_bytes_before_a_reset_are_passed_on(usherd, serve):
     client = daemon.connect("web")
     assert client.recv(100) == b"hello"
     upstream.wait(lambda s: s.values["greeted"])
-    with stopped(daemon):
+    with daemon.stopped():
         upstream.add("go")
         upstream.wait(lambda s: not s.conns)
     assert client.recv(100) == b"answer"
