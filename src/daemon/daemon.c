@@ -113,6 +113,7 @@ static unsigned descriptor_budget(unsigned workers)
 	unsigned limit = fd_limit();
 	int open = fd_count_open();
 	unsigned others = (open > 0 ? (unsigned)open : 0) + RESERVE + RESERVE_A_WORKER * workers;
+	others += pool_own_descriptors(workers);
 	return limit > others ? limit - others : 0;
 }
 

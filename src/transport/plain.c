@@ -15,6 +15,8 @@ const struct transport transport_plain = {
 	.read = wire_read,
 	.ends_next = wire_ends_next,
 	.write = wire_write,
+	.fill = wire_fill,
+	.drain = wire_drain,
 	.end = wire_end,
 	.close = plain_close,
 };

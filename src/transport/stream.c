@@ -46,19 +46,57 @@ void stream_note(struct stream *s, unsigned events)
 		s->hung_up = true;
 }
 
-ssize_t stream_read(struct stream *s, void *to, size_t n)
+/* What a read brought: its bytes, or the end. */
+static ssize_t note_read(struct stream *s, ssize_t got)
 {
-	if (s->read_ended)
-		return 0;
-	if (!s->can_read)
-		return -EAGAIN;
-	ssize_t got = s->transport->read(s, to, n);
 	if (got > 0)
 		s->bytes_in += (uint64_t)got;
 	else if (got == 0 && s->was_reset && !s->tls) /* TLS's end is the peer's word for it */
 		return -ECONNRESET;
 	else if (got == 0)
 		s->read_ended = true;
+	return got;
+}
+
+ssize_t stream_read(struct stream *s, void *to, size_t n)
+{
+	if (s->read_ended)
+		return 0;
+	if (!s->can_read)
+		return -EAGAIN;
+	return note_read(s, s->transport->read(s, to, n));
+}
+
+bool stream_can_splice(const struct stream *from, const struct stream *to)
+{
+	/* splice stops before an urgent byte, as if nothing were there; a read steps over it */
+	return !from->urgent && !from->copy_only && from->transport->fill && to->transport->drain && stream_is_out(to);
+}
+
+/* Whether a socket of another kind, a filter of system calls, or a want of memory can be why; and a read is none the worse. */
+static bool only_splice_fails(ssize_t error)
+{
+	return error == -EINVAL || error == -ENOSYS || error == -EPERM || error == -EOPNOTSUPP || error == -ENOMEM;
+}
+
+ssize_t stream_splice(struct stream *from, struct stream *to, struct pipe *pipe, size_t n)
+{
+	must(stream_is_out(to) && !to->end_wanted && !to->pipe);
+	ssize_t got = -EAGAIN;
+	if (from->read_ended)
+		got = 0;
+	else if (from->can_read)
+		got = note_read(from, from->transport->fill(from, pipe->in, n < PIPE_MAX_BYTES ? n : PIPE_MAX_BYTES));
+	if (only_splice_fails(got)) {
+		from->copy_only = true;
+		got = -ENOTSUP;
+	}
+	if (got <= 0) {
+		pipe_give_back(pipe);
+		return got;
+	}
+	pipe->bytes = (size_t)got;
+	to->pipe = pipe;
 	return got;
 }
 
@@ -69,7 +107,7 @@ bool stream_ends_next(struct stream *s)
 
 size_t stream_room(const struct stream *s)
 {
-	return STREAM_HELD_MAX_BYTES - stream_held(s);
+	return STREAM_HELD_MAX_BYTES - stream_held_in_memory(s);
 }
 
 static void let_go(struct stream *s)
@@ -99,7 +137,7 @@ static ssize_t write_some(struct stream *s, const uint8_t *from, size_t n)
 /* Keeps bytes behind those that are held already. */
 static int hold(struct stream *s, const uint8_t *from, size_t n)
 {
-	size_t held = stream_held(s);
+	size_t held = stream_held_in_memory(s);
 	must(n <= STREAM_HELD_MAX_BYTES - held);
 	uint8_t *grown = malloc(held + n);
 	if (!grown)
@@ -146,8 +184,32 @@ uint64_t stream_taken(const struct stream *s)
 	return waits < s->bytes_out ? s->bytes_out - waits : 0;
 }
 
+/* Sends what is in the pipe, and gives it back when that is all out. */
+WORKER_ONLY static int drain(struct stream *s)
+{
+	while (s->pipe->bytes > 0) {
+		if (!s->can_write)
+			return -EAGAIN;
+		ssize_t put = s->transport->drain(s, s->pipe->out, s->pipe->bytes);
+		if (put < 0)
+			return (int)put;
+		/* it cannot have lost bytes; were it so, the connection must not end as if it were complete */
+		if (put == 0)
+			return -EIO;
+		s->pipe->bytes -= (size_t)put;
+		s->bytes_out += (uint64_t)put;
+	}
+	s->pipe = pipe_give_back(s->pipe);
+	return 0;
+}
+
 int stream_flush(struct stream *s)
 {
+	if (s->pipe) {
+		int failed = drain(s);
+		if (failed)
+			return failed;
+	}
 	if (stream_held(s) > 0) {
 		ssize_t put = write_some(s, s->held + s->held_from, stream_held(s));
 		if (put < 0)
@@ -190,5 +252,6 @@ void stream_close(struct stream *s, bool reset)
 		return;
 	s->transport->close(s, reset);
 	let_go(s);
+	s->pipe = pipe_give_back(s->pipe);
 	fd_close(&s->fd);
 }

@@ -13,8 +13,9 @@
 
 #include "base/attr.h"
 #include "base/role.h"
+#include "transport/pipe.h"
 
-/* The most that a stream holds, and the size of a worker's scratch: what one read brings, one stream can hold. */
+/* The most that a stream holds in memory, and the size of a worker's scratch: what one read brings, one stream can hold. */
 #define STREAM_HELD_MAX_BYTES (256U * 1024U)
 
 struct stream;
@@ -33,6 +34,11 @@ struct transport {
 
 	/* Writes up to `n` bytes. Returns how many were taken, at least 1. */
 	ssize_t (*write)(struct stream *s, const void *from, size_t n);
+
+	/* As read and write, from the descriptor into a pipe and from a pipe to the descriptor: where bytes go over the wire
+	 * as they are. Both are NULL, or none. */
+	ssize_t (*fill)(struct stream *s, int pipe, size_t n);
+	ssize_t (*drain)(struct stream *s, int pipe, size_t n);
 
 	/* Sends what the transport itself holds for sending (`sealed`). Returns 0 when all is out. NULL: it never holds
 	 * anything. */
@@ -55,6 +61,7 @@ struct stream {
 	uint8_t *held;			   /* owned; NULL when nothing is held: an idle stream has no buffer */
 	uint32_t held_from;		   /* the first byte not yet sent */
 	uint32_t held_to;		   /* past the last */
+	struct pipe *pipe;		   /* ref of its pool; holds what goes before `held`; NULL: none */
 	uint64_t bytes_in;		   /* read */
 	uint64_t bytes_out;		   /* taken by the kernel, or by the transport */
 	uint32_t sealed;		   /* bytes that the transport holds for sending, as they go over the wire */
@@ -76,6 +83,8 @@ struct stream {
 	bool more_comes : 1; /* the kernel may wait for what is sent next, or the end, to put it into one segment */
 	bool end_sent : 1;
 	bool end_closes : 1; /* it is closed as soon as its end is to be sent, which sends it */
+	bool in_bulk : 1;    /* the last read brought so much that the next may go through a pipe */
+	bool copy_only : 1;  /* what is read cannot go through a pipe */
 };
 
 /* Makes it a closed stream. */
@@ -102,6 +111,14 @@ void stream_note(struct stream *s, unsigned events) WORKER_ONLY;
 /* Reads up to `n` bytes. Returns how many; 0 at the peer's clean end (again at each call); -EAGAIN; -errno. */
 ssize_t stream_read(struct stream *s, void *to, size_t n) MUST_CHECK WORKER_ONLY;
 
+/* Whether bytes of `from` can go to `to` through a pipe now: nothing is held for `to`. */
+bool stream_can_splice(const struct stream *from, const struct stream *to) WORKER_ONLY;
+
+/* Reads up to `n` bytes into a pipe, which `to` has then as long as something is in it: stream_flush sends it. For who
+ * stream_can_splice says so. Takes the pipe. Returns as stream_read, and -ENOTSUP when it is splicing that fails: read, now
+ * and from then on. */
+ssize_t stream_splice(struct stream *from, struct stream *to, struct pipe *pipe, size_t n) MUST_CHECK WORKER_ONLY;
+
 /* Whether the next read is known to bring the peer's end or a failure, and no bytes: for those who may not read bytes now. */
 bool stream_ends_next(struct stream *s) MUST_CHECK WORKER_ONLY;
 
@@ -120,10 +137,16 @@ size_t stream_room(const struct stream *s) WORKER_ONLY;
  * (what it did not take is lost: close the stream); -errno of the write. */
 int stream_send(struct stream *s, const void *from, size_t n) MUST_CHECK WORKER_ONLY;
 
-/* Bytes that are held. */
-static inline size_t stream_held(const struct stream *s)
+/* Bytes that are held in memory. */
+static inline size_t stream_held_in_memory(const struct stream *s)
 {
 	return s->held_to - s->held_from;
+}
+
+/* Bytes that are held, there or in a pipe. */
+static inline size_t stream_held(const struct stream *s)
+{
+	return stream_held_in_memory(s) + (s->pipe ? s->pipe->bytes : 0);
 }
 
 /* Whether everything that was accepted for sending is with the kernel. */

@@ -14,6 +14,11 @@ bool wire_ends_next(struct stream *s) WORKER_ONLY;
 /* Sends up to `n` bytes. Returns how many were taken, -EAGAIN (`can_write` is cleared) or -errno. */
 ssize_t wire_write(struct stream *s, const void *from, size_t n) MUST_CHECK WORKER_ONLY;
 
+/* The same from the descriptor into a pipe, which must be empty (else -EAGAIN would not say which of them is not ready), and
+ * from a pipe. */
+ssize_t wire_fill(struct stream *s, int pipe, size_t n) MUST_CHECK WORKER_ONLY;
+ssize_t wire_drain(struct stream *s, int pipe, size_t n) MUST_CHECK WORKER_ONLY;
+
 /* Sends the end. Returns 0, also when the peer has gone, or -errno. */
 int wire_end(struct stream *s) MUST_CHECK WORKER_ONLY;
 

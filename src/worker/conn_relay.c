@@ -58,14 +58,20 @@ WORKER_ONLY static size_t ask(struct conn *c, const bool ways[2])
 	return may;
 }
 
+WORKER_ONLY static struct relay_means means_of(const struct conn *c)
+{
+	return (struct relay_means){.scratch = c->worker->scratch, .pipes = c->worker->pipes};
+}
+
 /* relay_pump with what may go. RELAY_PACED: conn_go is called when more may. */
 WORKER_ONLY static enum relay_result pump_paced(struct conn *c, struct stream *from, struct stream *to,
 						const bool ways[2], int *error)
 {
+	const struct relay_means means = means_of(c);
 	size_t may = 0;
 	for (int quanta = 0;; quanta++) {
 		size_t had = may;
-		enum relay_result result = relay_pump(from, to, c->worker->scratch, RELAY_A_TURN, &may, error);
+		enum relay_result result = relay_pump(from, to, &means, RELAY_A_TURN, &may, error);
 		for (enum pace_way way = PACE_IN; way <= PACE_OUT; way++) {
 			if (ways[way])
 				conn_pace_use(c, way, had - may);
@@ -92,10 +98,11 @@ WORKER_ONLY static enum relay_result pump(struct conn *c, struct stream *from, s
 	to->end_closes = to == from || (to->read_ended && from->end_sent);
 	if (c->pace)
 		return pump_paced(c, from, to, ways, error);
+	const struct relay_means means = means_of(c);
 	size_t may = SIZE_MAX;
 	/* its end is behind the bytes that it has: the last of them go into one segment with the end */
 	to->more_comes = from->end_near && !from->tls && !to->tls;
-	enum relay_result result = relay_pump(from, to, c->worker->scratch, RELAY_A_TURN, &may, error);
+	enum relay_result result = relay_pump(from, to, &means, RELAY_A_TURN, &may, error);
 	bool ends = result == RELAY_ENDED || result == RELAY_MORE;
 	if (to->more_comes && !ends && stream_is_out(to))
 		stream_push(to);

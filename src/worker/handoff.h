@@ -49,6 +49,9 @@ struct pool;
  * Returns 0 or -errno (nothing is left running then). */
 int pool_create(struct pool **to, unsigned n, struct config *config) MUST_CHECK MAIN_ONLY;
 
+/* Descriptors that so many workers may open, which are no connection's: for bulk. */
+unsigned pool_own_descriptors(unsigned workers);
+
 /* After WORKER_STOP: waits for the threads and frees everything. Returns NULL; accepts NULL. */
 struct pool *pool_destroy(struct pool *p) MAIN_ONLY;
 

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/must.h"
 #include "service/service.h"
+#include "transport/pipe.h"
 #include "worker/handoff.h"
 #include "worker/offences.h"
 #include "worker/recheck.h"
@@ -19,6 +21,25 @@ struct pool {
 	uint64_t peak;		/* connections, since pool_restart_peak */
 	struct worker *workers; /* owned */
 };
+
+/* Pipes that bulk goes through, of all workers, of one, and of how many descriptors one. They hold 1 MiB each: a user who is not
+ * privileged may have 64 MiB in pipes. */
+#define PIPES 32U
+#define PIPES_A_WORKER 16U
+#define PIPES_PART 256U
+
+static unsigned pipes_a_worker(unsigned workers)
+{
+	unsigned by_limit = fd_limit() / PIPES_PART;
+	unsigned of_all = workers > PIPES ? workers : PIPES;
+	unsigned n = (by_limit < of_all ? by_limit : of_all) / workers;
+	return n < PIPES_A_WORKER ? n : PIPES_A_WORKER;
+}
+
+unsigned pool_own_descriptors(unsigned workers)
+{
+	return workers * pipes_a_worker(workers) * PIPE_DESCRIPTORS;
+}
 
 int pool_create(struct pool **to, unsigned n, struct config *config)
 {
@@ -48,6 +69,7 @@ int pool_create(struct pool **to, unsigned n, struct config *config)
 	for (; p->count < n; p->count++) {
 		struct worker *w = &p->workers[p->count];
 		*w = (struct worker){.index = p->count, .wake_fd = -1, .doorbell = &p->doorbell};
+		w->pipes_most = pipes_a_worker(n);
 		w->descriptors = &p->descriptors;
 		w->all_handshakes = &p->handshakes;
 		w->offences = &p->offences;

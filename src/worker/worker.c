@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/test_hook.h"
+#include "transport/pipe.h"
 #include "transport/stream.h"
 #include "transport/tls.h"
 #include "worker/conn_priv.h"
@@ -178,6 +179,7 @@ OUTSIDE_THE_THREAD static void release(struct worker *w)
 	poller_fini(&w->poller);
 	free(w->scratch);
 	w->scratch = NULL;
+	w->pipes = pipe_pool_destroy(w->pipes);
 	w->tls_io = tls_io_destroy(w->tls_io);
 	w->resolver = resolver_destroy(w->resolver);
 	config_unref(atomic_exchange(&w->next_config, NULL));
@@ -213,8 +215,9 @@ OUTSIDE_THE_THREAD int worker_start(struct worker *w, struct config *config)
 		goto fail;
 	failed = -ENOMEM;
 	w->scratch = malloc(STREAM_HELD_MAX_BYTES);
+	w->pipes = pipe_pool_create(w->pipes_most);
 	w->tls_io = tls_io_create();
-	if (!w->scratch || !w->tls_io)
+	if (!w->scratch || !w->pipes || !w->tls_io)
 		goto fail;
 	w->resolver = resolver_create(w, config);
 	if (!w->resolver)

@@ -17,6 +17,7 @@
 #include "worker/queue.h"
 
 struct offences;
+struct pipe_pool;
 struct recheck;
 struct resolver;
 struct tls_io;
@@ -26,6 +27,7 @@ struct worker {
 	unsigned index;
 	int wake_fd;		     /* owned: an eventfd */
 	struct doorbell *doorbell;   /* borrowed from the pool */
+	unsigned pipes_most;	     /* how many it may have open */
 	atomic_uint *descriptors;    /* borrowed from the pool: what all connections have taken */
 	atomic_uint *all_handshakes; /* likewise: of TLS, under way */
 	struct offences *offences;   /* borrowed from the pool */
@@ -57,6 +59,7 @@ struct worker {
 	struct list again WORKER_FIELD;		/* to go on with in the next turn */
 	struct list dead WORKER_FIELD;		/* closed in this turn; freed at its end */
 	uint8_t *scratch WORKER_FIELD;		/* owned: STREAM_HELD_MAX_BYTES */
+	struct pipe_pool *pipes WORKER_FIELD;	/* owned */
 	struct resolver *resolver WORKER_FIELD; /* owned */
 	struct tls_io *tls_io WORKER_FIELD;	/* owned */
 	unsigned handshakes WORKER_FIELD;	/* steps of TLS handshakes in this turn */

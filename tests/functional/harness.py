@@ -503,23 +503,26 @@ class Usherd:
 
     # ---- its numbers
 
+    def _fd_links(self):
+        folder = f"/proc/{self.pid}/fd"
+        for fd in os.listdir(folder):
+            try:
+                yield os.readlink(f"{folder}/{fd}")
+            except FileNotFoundError:
+                pass
+
     def fds(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """Open descriptors, but for the pipes that workers keep for bulk."""
+        return sum(not link.startswith("pipe:") for link in self._fd_links())
+
+    def pipes(self):
+        """Ends of pipes that are open."""
+        return sum(link.startswith("pipe:") for link in self._fd_links())
 
     def fds_at_rest(self):
         """The same, of a daemon with certificates once it watches their files, which it begins to do after its start."""
 
-        def watches():
-            folder = f"/proc/{self.pid}/fd"
-            for fd in os.listdir(folder):
-                try:
-                    if "inotify" in os.readlink(f"{folder}/{fd}"):
-                        return True
-                except FileNotFoundError:
-                    pass
-            return False
-
-        wait_until(watches, "files to be watched")
+        wait_until(lambda: any("inotify" in link for link in self._fd_links()), "files to be watched")
         return self.fds()
 
     def pss_kib(self):

@@ -4,8 +4,6 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,53 +12,7 @@
 #include "base/fd.h"
 #include "base/poller.h"
 #include "base/socket.h"
-
-#define BUDGET (4U * STREAM_HELD_MAX_BYTES)
-
-/* left peer <-> from | to <-> right peer */
-static struct stream from;
-static struct stream to;
-static int left = -1;
-static int right = -1;
-static uint8_t *scratch;
-
-/* A connected pair of TCP sockets over loopback: ends and resets are real ones. */
-static void tcp_pair(int *a, int *b)
-{
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t length = sizeof(at);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-	ck_assert_int_eq(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
-	ck_assert_int_eq(listen(listener, 1), 0);
-	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&at, &length), 0);
-	*a = socket(AF_INET, SOCK_STREAM, 0);
-	ck_assert_int_eq(connect(*a, (struct sockaddr *)&at, sizeof(at)), 0);
-	*b = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-	ck_assert_int_ge(*b, 0);
-	close(listener);
-}
-
-static void setup(void)
-{
-	int a;
-	int b;
-	tcp_pair(&left, &a);
-	tcp_pair(&right, &b);
-	stream_open_take_fd(&from, &transport_plain, &a, true);
-	stream_open_take_fd(&to, &transport_plain, &b, true);
-	ck_assert_int_eq(fd_set_nonblock(right), 0);
-	scratch = malloc(STREAM_HELD_MAX_BYTES);
-	ck_assert_ptr_nonnull(scratch);
-}
-
-static void teardown(void)
-{
-	stream_close(&from, false);
-	stream_close(&to, false);
-	fd_close(&left);
-	fd_close(&right);
-	free(scratch);
-}
+#include "relay_ends.h"
 
 /* Waits until the kernel has something to tell of the stream, as the worker's poller would. */
 static void await(struct stream *s, short what)
@@ -76,7 +28,7 @@ static void await(struct stream *s, short what)
 static enum relay_result pump(void)
 {
 	int error = 0;
-	return relay_pump(&from, &to, scratch, BUDGET, &(size_t){SIZE_MAX}, &error);
+	return relay_pump(&from, &to, &means, BUDGET, &(size_t){SIZE_MAX}, &error);
 }
 
 /* Pumps until the result comes: the kernel's loopback delivers in its own time. */
@@ -86,7 +38,7 @@ static enum relay_result pump_until(enum relay_result wanted, int *error)
 	for (int i = 0; i < 100000 && got != wanted; i++) {
 		stream_note(&from, POLLER_READ | POLLER_END);
 		stream_note(&to, POLLER_WRITE);
-		got = relay_pump(&from, &to, scratch, BUDGET, &(size_t){SIZE_MAX}, error);
+		got = relay_pump(&from, &to, &means, BUDGET, &(size_t){SIZE_MAX}, error);
 	}
 	return got;
 }
@@ -167,7 +119,7 @@ START_TEST(a_slow_reader_stops_the_reading)
 			got += (uint64_t)n;
 		stream_note(&from, POLLER_READ);
 		stream_note(&to, POLLER_WRITE);
-		ck_assert_int_ne(relay_pump(&from, &to, scratch, BUDGET, &(size_t){SIZE_MAX}, &error), RELAY_TO_FAILED);
+		ck_assert_int_ne(relay_pump(&from, &to, &means, BUDGET, &(size_t){SIZE_MAX}, &error), RELAY_TO_FAILED);
 	}
 	ck_assert_uint_eq(got, written);
 	ck_assert_ptr_null(to.held);
@@ -182,7 +134,7 @@ START_TEST(the_budget_ends_a_turn)
 	enum relay_result result = RELAY_WAIT;
 	for (int i = 0; i < 100000 && from.bytes_in == 0; i++) {
 		stream_note(&from, POLLER_READ);
-		result = relay_pump(&from, &to, scratch, 1, &(size_t){SIZE_MAX}, &error);
+		result = relay_pump(&from, &to, &means, 1, &(size_t){SIZE_MAX}, &error);
 	}
 	ck_assert_int_eq(result, RELAY_MORE);
 }
@@ -208,7 +160,7 @@ START_TEST(a_reset_sink_is_told)
 		ck_assert_int_eq(write(left, "x", 1), 1);
 		stream_note(&from, POLLER_READ);
 		stream_note(&to, POLLER_WRITE);
-		got = relay_pump(&from, &to, scratch, BUDGET, &(size_t){SIZE_MAX}, &error);
+		got = relay_pump(&from, &to, &means, BUDGET, &(size_t){SIZE_MAX}, &error);
 	}
 	ck_assert_int_eq(got, RELAY_TO_FAILED);
 	ck_assert(error == -ECONNRESET || error == -EPIPE);
@@ -293,15 +245,15 @@ START_TEST(reads_no_more_than_it_may)
 	int error = 0;
 	size_t may = 0;
 	ck_assert_int_eq(write(left, "hello", 5), 5);
-	ck_assert_int_eq(relay_pump(&from, &to, scratch, BUDGET, &may, &error), RELAY_WAIT);
+	ck_assert_int_eq(relay_pump(&from, &to, &means, BUDGET, &may, &error), RELAY_WAIT);
 	await(&from, POLLER_READ);
-	ck_assert_int_eq(relay_pump(&from, &to, scratch, BUDGET, &may, &error), RELAY_PACED);
+	ck_assert_int_eq(relay_pump(&from, &to, &means, BUDGET, &may, &error), RELAY_PACED);
 	may = 3;
-	ck_assert_int_eq(relay_pump(&from, &to, scratch, BUDGET, &may, &error), RELAY_PACED);
+	ck_assert_int_eq(relay_pump(&from, &to, &means, BUDGET, &may, &error), RELAY_PACED);
 	ck_assert_uint_eq(may, 0);
 	ck_assert_uint_eq(to.bytes_out, 3);
 	may = 3;
-	ck_assert_int_eq(relay_pump(&from, &to, scratch, BUDGET, &may, &error), RELAY_WAIT);
+	ck_assert_int_eq(relay_pump(&from, &to, &means, BUDGET, &may, &error), RELAY_WAIT);
 	ck_assert_uint_eq(may, 1);
 	ck_assert_uint_eq(to.bytes_out, 5);
 }

@@ -68,9 +68,10 @@ static void open_way(int i)
 static bool pump(enum relay_result *up, enum relay_result *down)
 {
 	int error = 0;
+	const struct relay_means means = {.scratch = scratch};
 	uint64_t before = front.stream.bytes_in + front.stream.bytes_out + back.stream.bytes_in + back.stream.bytes_out;
-	*up = relay_pump(&front.stream, &back.stream, scratch, BUDGET, &(size_t){SIZE_MAX}, &error);
-	*down = relay_pump(&back.stream, &front.stream, scratch, BUDGET, &(size_t){SIZE_MAX}, &error);
+	*up = relay_pump(&front.stream, &back.stream, &means, BUDGET, &(size_t){SIZE_MAX}, &error);
+	*down = relay_pump(&back.stream, &front.stream, &means, BUDGET, &(size_t){SIZE_MAX}, &error);
 	ck_assert_msg(*up < RELAY_FROM_FAILED && *down < RELAY_FROM_FAILED, "%d", error);
 	ck_assert_uint_le(front.stream.sealed, SEALED_BYTES_MAX);
 	ck_assert_uint_le(back.stream.sealed, SEALED_BYTES_MAX);
