@@ -520,7 +520,7 @@ class Usherd:
         return sum(link.startswith("pipe:") for link in self._fd_links())
 
     def fds_at_rest(self):
-        """The same, of a daemon with certificates once it watches their files, which it begins to do after its start."""
+        """The same, of a daemon with certificates or lists once it watches their files, which it begins to do after its start."""
 
         wait_until(lambda: any("inotify" in link for link in self._fd_links()), "files to be watched")
         return self.fds()

@@ -31,7 +31,7 @@ def test_a_changed_list_is_taken_up(usherd, place):
     deny = place / "deny.txt"
     put(deny, "192.0.2.0/24\n")
     daemon = usherd({"web": listener("echo", trusted=[f"file:{deny}"])}, door={"deny": [f"file:{deny}"]})
-    fds = daemon.fds()
+    fds = daemon.fds_at_rest()
     put(deny, "192.0.2.0/25\n198.51.100.7 # and one more\n")
     daemon.wait_log(rf"^list renewed: {re.escape(str(deny))} \(door.deny, listeners.web.trusted\): 2 entries$")
     since = daemon.mark()
