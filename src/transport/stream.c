@@ -69,8 +69,11 @@ ssize_t stream_read(struct stream *s, void *to, size_t n)
 
 bool stream_can_splice(const struct stream *from, const struct stream *to)
 {
+	/* The kernel copies what comes from a UNIX socket into pieces of which TCP makes small packets: a copy costs less. */
+	bool is_worth_it = from->is_tcp || !to->is_tcp;
 	/* splice stops before an urgent byte, as if nothing were there; a read steps over it */
-	return !from->urgent && !from->copy_only && from->transport->fill && to->transport->drain && stream_is_out(to);
+	return is_worth_it && !from->urgent && !from->copy_only && from->transport->fill && to->transport->drain &&
+	       stream_is_out(to);
 }
 
 /* Whether a socket of another kind, a filter of system calls, or a want of memory can be why; and a read is none the worse. */

@@ -111,7 +111,7 @@ void stream_note(struct stream *s, unsigned events) WORKER_ONLY;
 /* Reads up to `n` bytes. Returns how many; 0 at the peer's clean end (again at each call); -EAGAIN; -errno. */
 ssize_t stream_read(struct stream *s, void *to, size_t n) MUST_CHECK WORKER_ONLY;
 
-/* Whether bytes of `from` can go to `to` through a pipe now: nothing is held for `to`. */
+/* Whether bytes of `from` can go to `to` through a pipe now, and it is of use: nothing is held for `to`. */
 bool stream_can_splice(const struct stream *from, const struct stream *to) WORKER_ONLY;
 
 /* Reads up to `n` bytes into a pipe, which `to` has then as long as something is in it: stream_flush sends it. For who
