@@ -247,14 +247,14 @@ def test_bulk_that_comes_back(usherd):
 
 
 def test_urgent_data_in_the_middle(usherd, serve, folder):
-    """splice stops before an urgent byte. It is not passed on, as it is not when bytes are copied; all others are."""
+    """splice stops before an urgent byte. It is not passed on, as it is not when bytes are copied; all others are. There is one: a
+    second that comes before the first was read makes an ordinary byte of that, in the kernel."""
     daemon, up, sock = both(usherd, serve, folder, lambda sock, server: setattr(server, "said", drink(sock)) or server.add("done"))
-    for _ in range(3):
-        pour(sock, TOTAL // 4)
-        sock.send(b"!", socket.MSG_OOB)
-    pour(sock, TOTAL // 4)
+    pour(sock, TOTAL // 2)
+    sock.send(b"!", socket.MSG_OOB)
+    pour(sock, TOTAL // 2)
     sock.shutdown(socket.SHUT_WR)
     up.wait(lambda server: server.values["done"])
-    assert up.said[0] == TOTAL // 4 * 4
+    assert up.said[0] == TOTAL // 2 * 2
     sock.close()
     daemon.wait_closed()
