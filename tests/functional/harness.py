@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -188,10 +189,17 @@ def ask(sock, data=b"hello"):
 
 
 def free_port(host="127.0.0.1"):
-    """A port that nothing used a moment ago, for programs that cannot choose one themselves."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
+    """A port that nothing used a moment ago, for programs that cannot choose one themselves. It is none of those that the
+    kernel gives to clients, of which another test may get it at any time."""
+    for _ in range(1000):
+        port = random.randrange(15000, 32000)
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+            try:
+                sock.bind(("::" if ":" in host else "", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 class Flood:
